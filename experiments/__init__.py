@@ -1,0 +1,1 @@
+"""Research programs: python -m experiments.<name>."""

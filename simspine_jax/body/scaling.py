@@ -1,0 +1,73 @@
+"""Scaling of a model's segments, differentiable in the factors."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from simspine_jax.body.model import Model
+
+
+def scale_model(
+    model: Model,
+    factors: Mapping[str, Sequence[float]] | Float[Array, "b 3"] | np.ndarray,
+) -> Model:
+    """Scales bodies along their own axes.
+
+    Joint frames and markers move with the body they are fixed to; translations that
+    a joint's functions make scale with its parent body, those that are a coordinate
+    itself do not. Limits, couplers and default values stay.
+
+    Args:
+        model: Compiled model.
+        factors: ``{body: (x, y, z)}``, bodies not named keep their size; or one row
+            for each body. Shape [B, 3].
+
+    Returns:
+        The scaled model; its ``scale_factors`` have grown by ``factors``.
+
+    Raises:
+        ValueError: A body that the model does not have, or a wrong shape.
+
+    Source: OpenSim 4.6 ``Model::scale``; mass properties and muscles do not exist
+    here.
+    """
+    shape = (len(model.body_names), 3)
+    if isinstance(factors, Mapping):
+        rows = [jnp.ones(3)] * shape[0]
+        for name, row in factors.items():
+            if name not in model.body_names:
+                raise ValueError(
+                    f"cannot scale body {name!r}: the model has "
+                    f"{', '.join(model.body_names)}"
+                )
+            rows[model.body_names.index(name)] = jnp.asarray(row)
+        table = jnp.stack(rows)
+    else:
+        table = jnp.asarray(factors)
+    if table.shape != shape:
+        raise ValueError(
+            f"scale factors must have shape {shape}, one row a body; found "
+            f"{table.shape}"
+        )
+    parents = np.asarray(model.topology.parents)
+    grounded = (parents < 0)[:, None]
+    above = jnp.where(grounded, 1.0, table[parents])  # [b, 3]
+    bodies = np.asarray(model.topology.marker_bodies, int)
+    on_ground = (bodies < 0)[:, None]
+    carried = jnp.where(on_ground, 1.0, table[bodies])
+    along = jnp.sum(
+        jnp.abs(jnp.asarray(model.axis_direction)) * above[:, None], axis=2
+    )  # [b, 6]
+    sliding = jnp.arange(6)[None] >= 3  # noqa: PLR2004
+    stays = (jnp.asarray(model.axis_is_coordinate) > 0) | ~sliding
+    stretch = jnp.where(stays | grounded, 1.0, along)
+    return model.replace(
+        parent_translation=model.parent_translation * above,
+        child_translation=model.child_translation * table,
+        axis_slope=model.axis_slope * stretch,
+        axis_offset=model.axis_offset * stretch,
+        marker_offset=model.marker_offset * carried,
+        scale_factors=model.scale_factors * table,
+    )

@@ -1,0 +1,333 @@
+"""Inverse kinematics: markers over time to joint coordinates.
+
+``fit_ik`` for a trial in memory, ``fit_ik_stream`` for any length in bounded memory.
+Both cut time into chunks of one padded size, so that one compilation serves all.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from simspine_jax.body.model import Model
+from simspine_jax.core import levenberg_marquardt as lm
+from simspine_jax.fitting import (
+    identifiability,
+    ik_prepare,
+    ik_problem,
+    ik_search,
+    unwrap,
+)
+from simspine_jax.fitting.ik_prepare import Plan
+from simspine_jax.fitting.ik_queue import Bucket
+from simspine_jax.fitting.ik_search import SearchOptions
+from simspine_jax.types import IkTasks, MarkerTrajectory, Motion
+
+STATUS_TEXT = lm.STATUS_TEXT
+EMPTY = lm.EMPTY
+
+
+class PriorDominanceWarning(UserWarning):
+    """A coordinate task outweighs what the markers say of its coordinate."""
+
+
+@dataclass(frozen=True)
+class IkOptions:
+    """How to fit.
+
+    Attributes:
+        objective: "opensim" (coordinate terms not divided by the marker weights, for
+            parity) or "normalised" (both on the same footing, for use).
+        search: How hard the global search tries.
+        chunk_frames: Frames solved together, also the padded size of a call.
+        lanes: Problems in work at once.
+        warn_prior_ratio: Warn when a task's curvature exceeds this multiple of the
+            markers' marginal information on its coordinate.
+    """
+
+    objective: str = "normalised"
+    search: SearchOptions = field(default_factory=SearchOptions)
+    chunk_frames: int = 4096
+    lanes: int = 256
+    warn_prior_ratio: float = 1.0
+
+
+@struct.dataclass
+class IkSolution:
+    """A fitted motion.
+
+    Attributes:
+        q: All coordinates, rad and m. Shape [T, N].
+        objective: The objective that was minimised, m^2 and rad^2. Shape [T].
+        objective_opensim: OpenSim's form of it. Shape [T].
+        objective_normalised: The normalised form of it. Shape [T].
+        marker_error: Distance of every used marker, m; 0 where missing. [T, M].
+        marker_seen: Whether it was used in the frame. Shape [T, M].
+        status: Index into ``STATUS_TEXT``. Shape [T].
+        steps: Solver evaluations spent on the frame, restarts included. Shape [T].
+        prior_ratio: Task curvature over marker information by coordinate.
+        marker_names: M markers used.
+        coordinate_names: N coordinates.
+        rate_hz: Frames per second.
+        start_s: Time of the first frame, s.
+        covariance: None; reserved for the covariance of the coordinates.
+    """
+
+    q: np.ndarray
+    objective: np.ndarray
+    objective_opensim: np.ndarray
+    objective_normalised: np.ndarray
+    marker_error: np.ndarray
+    marker_seen: np.ndarray
+    status: np.ndarray
+    steps: np.ndarray
+    prior_ratio: dict[str, float] = struct.field(pytree_node=False)
+    marker_names: tuple[str, ...] = struct.field(pytree_node=False)
+    coordinate_names: tuple[str, ...] = struct.field(pytree_node=False)
+    rate_hz: float = struct.field(pytree_node=False)
+    start_s: float = struct.field(pytree_node=False, default=0.0)
+    covariance: np.ndarray | None = None
+
+    @property
+    def motion(self) -> Motion:
+        """The coordinates over time."""
+        return Motion(self.q, self.coordinate_names, self.rate_hz, self.start_s)
+
+    @property
+    def marker_rms(self) -> np.ndarray:
+        """Root mean square of the marker distances of each frame, m. Shape [T]."""
+        count = np.maximum(self.marker_seen.sum(axis=1), 1)
+        return np.sqrt((self.marker_error**2).sum(axis=1) / count)
+
+
+def fit_ik(
+    model: Model,
+    trajectory: MarkerTrajectory,
+    tasks: IkTasks | None = None,
+    options: IkOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> IkSolution:
+    """Fits joint coordinates to a marker trial.
+
+    Args:
+        model: Compiled model.
+        trajectory: Markers, m, in the model's ground frame.
+        tasks: Weights and coordinate tasks; None for every marker that model and
+            trajectory share with weight 1 and no coordinate task.
+        options: See ``IkOptions``.
+        progress: Called with the frames done and the frames in all.
+
+    Returns:
+        The fit. A frame without any marker keeps status "nothing to fit" and takes
+        the pose of the nearest fitted frame.
+
+    Raises:
+        ValueError: No marker in common, or a task on an unknown coordinate.
+
+    Warns:
+        PriorDominanceWarning: A task's curvature outweighs the markers' information
+            on its coordinate, which then hardly moves.
+
+    Source: the objective of OpenSim 4.6 ``InverseKinematicsSolver`` (see
+    ``ik_problem``). It differs in the solver: couplers are substituted, every frame
+    is searched globally, and frames are solved together.
+    """
+    options = options or IkOptions()
+    plan = make_plan(model, trajectory.names, tasks, options)
+    parts, done, total = [], 0, trajectory.points.shape[0]
+    pieces = pieces_of(trajectory, options.chunk_frames)
+    for part in _fit_pieces(plan, pieces, options):
+        parts.append(part)
+        done += len(part.q)
+        if progress is not None:
+            progress(done, total)
+    return concatenate(parts)
+
+
+class MotionWriter(Protocol):
+    """Takes the fitted motion piece by piece."""
+
+    def write(self, motion: Motion) -> None:
+        """Appends one piece."""
+
+
+def fit_ik_stream(
+    model: Model,
+    reader: Iterable[MarkerTrajectory],
+    writer: MotionWriter,
+    tasks: IkTasks | None = None,
+    options: IkOptions | None = None,
+    progress: Callable[[IkSolution], None] | None = None,
+) -> int:
+    """Fits a trial of any length in bounded memory.
+
+    Args:
+        model: Compiled model.
+        reader: Consecutive pieces of one trial, such as ``io.streams.TrcReader``.
+        writer: Takes the motion of each piece, such as ``io.streams.MotWriter``.
+        tasks: As in ``fit_ik``.
+        options: As in ``fit_ik``.
+        progress: Called with the solution of each piece.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ValueError: As in ``fit_ik``.
+    """
+    options = options or IkOptions()
+    pieces = iter(reader)
+    head = next(pieces, None)
+    if head is None:
+        return 0
+    plan = make_plan(model, head.names, tasks, options)
+
+    def cut() -> Iterator[MarkerTrajectory]:
+        yield from pieces_of(head, options.chunk_frames)
+        for piece in pieces:
+            yield from pieces_of(piece, options.chunk_frames)
+
+    frames = 0
+    for part in _fit_pieces(plan, cut(), options):
+        writer.write(part.motion)
+        frames += len(part.q)
+        if progress is not None:
+            progress(part)
+    return frames
+
+
+def make_plan(
+    model: Model,
+    names: tuple[str, ...],
+    tasks: IkTasks | None,
+    options: IkOptions,
+) -> Plan:
+    """Returns what stays the same for all frames of a fit."""
+    dtype = np.dtype(jnp.result_type(float))
+    return ik_prepare.plan(model, tuple(names), tasks, options.objective, dtype)
+
+
+def pieces_of(
+    trajectory: MarkerTrajectory, frames: int
+) -> Iterator[MarkerTrajectory]:
+    """Cuts a trajectory into consecutive pieces of at most ``frames`` frames."""
+    for i in range(0, max(len(trajectory.points), 1), frames):
+        part = slice(i, i + frames)
+        weight = None if trajectory.weight is None else trajectory.weight[part]
+        yield trajectory.replace(
+            points=trajectory.points[part],
+            valid=trajectory.valid[part],
+            weight=weight,
+            start_s=trajectory.start_s + i / trajectory.rate_hz,
+        )
+
+
+def _fit_pieces(
+    plan: Plan, pieces: Iterable[MarkerTrajectory], options: IkOptions
+) -> Iterator[IkSolution]:
+    """Fits pieces in order; each starts from what the one before it found."""
+    seed = before = None
+    ratio: dict[str, float] | None = None
+    bucket = Bucket(options.chunk_frames, options.chunk_frames, options.lanes)
+    angle, spread, root = ik_prepare.starting_ranges(plan)
+    lower = np.asarray(plan.model.lower)[plan.unknowns]
+    upper = np.asarray(plan.model.upper)[plan.unknowns]
+    default = np.clip(np.asarray(plan.model.default_q)[plan.unknowns], lower, upper)
+    for piece in pieces:
+        data = ik_prepare.observations(plan, piece)
+        total = len(data.points)
+        filled = np.flatnonzero(data.weight.sum(axis=1) > 0)
+        kept = jax.tree.map(lambda a, at=filled: a[at], data)
+        problem = ik_prepare.chunk_problem(plan, kept, bucket)
+        best = ik_search.search(
+            problem, default, angle, spread, root, options.search, seed
+        )
+        if len(filled):
+            seed = best.x[-1]
+        x = _spread_to_empty(best.x, filled, total, default if seed is None else seed)
+        base = np.broadcast_to(problem.base, (total, len(problem.base))).copy()
+        base[:, list(plan.columns)] = x
+        q = np.asarray(plan.model.expand(base))
+        q = unwrap.unwrap(plan.model, q, plan.tasked, before)
+        if total:
+            before = q[-1]
+        if ratio is None and len(filled):
+            few = filled[:: max(1, len(filled) // 16)]
+            ratio = identifiability.prior_dominance(plan, q[few], data.weight[few])
+            _warn(plan, ratio, options)
+        status = np.full(total, EMPTY, np.int32)
+        status[filled] = best.status
+        steps = np.zeros(total, int)
+        steps[filled] = best.steps
+        yield _solution(plan, piece, data, q, status, steps, ratio or {})
+
+
+def _spread_to_empty(
+    x: np.ndarray, filled: np.ndarray, total: int, fallback: np.ndarray
+) -> np.ndarray:
+    """Gives frames without markers the unknowns of the nearest frame that has."""
+    if len(filled) == 0:
+        return np.tile(fallback, (total, 1))
+    place = np.searchsorted(filled, np.arange(total)).clip(0, len(filled) - 1)
+    left = np.maximum(place - 1, 0)
+    frames = np.arange(total)
+    closer = np.abs(filled[left] - frames) < np.abs(filled[place] - frames)
+    return x[np.where(closer, left, place)]
+
+
+def _solution(plan, piece, data, q, status, steps, ratio) -> IkSolution:
+    q_free = np.asarray(plan.model.free_of(q))
+    marker, task, distance = (
+        np.asarray(a)
+        for a in _objectives(plan.model, plan.tasked, q_free, data)
+    )
+    index = [piece.names.index(n) for n in plan.marker_names]
+    weight = np.asarray(piece.valid)[:, index] * plan.weights[None]
+    if piece.weight is not None:
+        weight = weight * np.asarray(piece.weight)[:, index]
+    total = np.maximum(weight.sum(axis=1), np.finfo(float).tiny)
+    total = np.where(data.weight.sum(axis=1) > 0, total, 1.0)
+    normalised = marker + (task if plan.normalised else task / total)
+    opensim = marker + (task * total if plan.normalised else task)
+    return IkSolution(
+        q=q,
+        objective=normalised if plan.normalised else opensim,
+        objective_opensim=opensim,
+        objective_normalised=normalised,
+        marker_error=distance,
+        marker_seen=data.weight > 0,
+        status=status,
+        steps=steps,
+        prior_ratio=ratio,
+        marker_names=plan.marker_names,
+        coordinate_names=plan.model.coordinate_names,
+        rate_hz=piece.rate_hz,
+        start_s=piece.start_s,
+    )
+
+
+_objectives = jax.jit(ik_problem.objectives, static_argnums=1)
+
+
+def _warn(plan: Plan, ratio: dict[str, float], options: IkOptions) -> None:
+    scale = float(plan.weights.sum()) if plan.normalised else 1.0
+    for name, value in ratio.items():
+        strength = value / scale
+        if strength > options.warn_prior_ratio:
+            warnings.warn(
+                f"the task on {name} holds it {strength:.3g} times more strongly than "
+                "the markers do, so it will hardly move from its target; lower its "
+                "weight or drop it (docs/label-audit.md)",
+                PriorDominanceWarning,
+                stacklevel=4,
+            )
+
+
+def concatenate(parts: list[IkSolution]) -> IkSolution:
+    """Joins the solutions of consecutive pieces."""
+    return jax.tree.map(lambda *a: np.concatenate(a), *parts)

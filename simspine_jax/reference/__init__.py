@@ -1,0 +1,1 @@
+"""OpenSim itself, run on the same inputs; for experiments and tests only."""
