@@ -110,7 +110,6 @@ TOPOLOGIES = (
             Coupler("b_0", ("g_1",), "L"),
             Coupler("e_3", ("e_0",), "W4"),
             Coupler("e_4", ("e_0",), "MS4"),
-            Coupler("e_5", ("e_0", "e_1"), "LL"),
             Coupler("f_0", ("e_2",), "MP3"),
             Coupler("g_2", ("g_0",), "L", enforced=False),
         ),

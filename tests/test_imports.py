@@ -107,7 +107,7 @@ def test_module_of_the_library(path: Path):
 
 @pytest.mark.parametrize(
     "path",
-    _files("experiments", "configs", "third_party", "tests"),
+    _files("experiments", "configs", "third_party"),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_only_the_reference_imports_opensim(path: Path):

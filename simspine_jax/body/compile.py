@@ -66,6 +66,7 @@ def compile_model(spec: ModelSpec) -> Model:
         parents=parents,
         levels=_levels(spec, parents),
         rotational=_rotational(spec),
+        angular=_angular(spec),
         marker_bodies=tuple(body_index[m.body] for m in spec.markers),
         axis_sources=resolved,
         curve_coordinates=tuple(curve_args),
@@ -74,9 +75,7 @@ def compile_model(spec: ModelSpec) -> Model:
         couplers=pairs,
     )
     b = len(spec.bodies)
-    direction = _stack([a.direction for a in axes], (b, 6, 3))
-    # Simbody normalises the axes; files carry them to a few digits only.
-    direction /= np.linalg.norm(direction, axis=2, keepdims=True)
+    direction = _stack([_unit(spec, a) for a in axes], (b, 6, 3))
     factors = [spec.scale_factors.get(name, (1.0, 1.0, 1.0)) for name in spec.bodies]
     return Model(
         topology=topology,
@@ -187,7 +186,45 @@ def _couplers(
     return tuple(pairs), rows
 
 
+def _unit(spec: ModelSpec, axis: AxisSpec) -> np.ndarray:
+    """Scales an axis to unit length, as Simbody does; files round theirs."""
+    direction = np.asarray(axis.direction, float)
+    length = np.linalg.norm(direction)
+    if not (np.isfinite(length) and length > 0):
+        driven = ", ".join(axis.coordinates) or "no coordinate"
+        raise ModelError(
+            f"{spec.source}: the axis {axis.direction} driven by {driven} has no "
+            "direction"
+        )
+    return direction / length
+
+
 def _rotational(spec: ModelSpec) -> tuple[bool, ...]:
+    """Tells coordinates of OpenSim's motion type Rotational from all others.
+
+    A coordinate is rotational or translational if an axis is a LinearFunction of it
+    with slope 1 or -1 (found by running OpenSim: of several coordinates the first
+    one's slope counts for all, and translations outdo rotations); else coupled.
+
+    Source: OpenSim 4.6 ``Coordinate::getMotionType``.
+    """
+    return tuple(
+        _plain(j.rotations, c.name) and not _plain(j.translations, c.name)
+        for j in spec.joints
+        for c in j.coordinates
+    )
+
+
+def _plain(axes: tuple[AxisSpec, AxisSpec, AxisSpec], name: str) -> bool:
+    return any(
+        name in a.coordinates
+        and isinstance(a.function, Linear)
+        and abs(a.function.coefficients[0]) == 1.0
+        for a in axes
+    )
+
+
+def _angular(spec: ModelSpec) -> tuple[bool, ...]:
     """A coordinate is a length if it drives a translation and no rotation."""
     turning = {
         name for j in spec.joints for axis in j.rotations for name in axis.coordinates

@@ -4,15 +4,17 @@ Coupled coordinates never become unknowns, so that no constrained optimiser is
 needed and the constraint error is zero (design decision 3). Couplers may chain.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import curves
 from simspine_jax.body.curves import CurveTable
+from simspine_jax.types import Array
 
 if TYPE_CHECKING:
     from simspine_jax.body.model import Model, Topology
@@ -20,17 +22,20 @@ if TYPE_CHECKING:
 CouplerTable = CurveTable
 
 
-def expand(model: "Model", q_free: Float[Array, "*batch f"]) -> Float[Array, "*batch n"]:
+def expand(
+    model: "Model", q_free: Float[Array, "*batch f"]
+) -> Float[jax.Array, "*batch n"]:
     """Returns all coordinates from the free ones."""
     batch = q_free.shape[:-1]
     model = model.with_dtype(q_free.dtype)
-    q, _ = expand_lanes(model, q_free.reshape(-1, q_free.shape[-1]).T)
+    lanes = q_free.reshape(math.prod(batch), q_free.shape[-1]).T
+    q, _ = expand_lanes(model, lanes)
     return q.T.reshape(*batch, q.shape[0])
 
 
 def expand_lanes(
     model: "Model", q_free: Float[Array, "f t"]
-) -> tuple[Float[Array, "n t"], Float[Array, "n t"]]:
+) -> tuple[Float[jax.Array, "n t"], Float[jax.Array, "n t"]]:
     """Expands free coordinates, lanes last.
 
     Returns:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import spec
+from simspine_jax.types import Array
 
 
 @struct.dataclass
@@ -23,14 +24,14 @@ class CurveTable:
         coefficients: Lowest power first. Shape [F, K + 1, D + 1].
     """
 
-    breaks: jax.Array
-    origins: jax.Array
-    coefficients: jax.Array
+    breaks: Array
+    origins: Array
+    coefficients: Array
 
 
 def evaluate(
     table: CurveTable, x: Float[Array, "f t"]
-) -> tuple[Float[Array, "f t"], Float[Array, "f t"]]:
+) -> tuple[Float[jax.Array, "f t"], Float[jax.Array, "f t"]]:
     """Evaluates every curve and its derivative; curve f at ``x[f]``.
 
     At a break the piece to the right counts. Elementwise on purpose: on a CPU a
@@ -97,7 +98,7 @@ def _pieces(function: spec.Function) -> tuple[np.ndarray, np.ndarray, np.ndarray
     if isinstance(inner, spec.Linear):
         c = np.asarray(inner.coefficients, float)[::-1][None]
         return np.zeros(0), np.zeros(1), scale * c
-    assert isinstance(inner, spec.NaturalSpline | spec.PiecewiseLinear)
+    assert isinstance(inner, spec.SimmSpline | spec.PiecewiseLinear)
     x, y = np.asarray(inner.x, float), np.asarray(inner.y, float)
     if len(x) == 1:
         return np.zeros(0), np.zeros(1), scale * y[None]

@@ -11,10 +11,11 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import couplers, kinematics
 from simspine_jax.body.model import Model, Topology
+from simspine_jax.types import Array
 
 
 def column_order(topology: Topology, columns: tuple[int, ...]) -> tuple[int, ...]:
@@ -25,7 +26,7 @@ def column_order(topology: Topology, columns: tuple[int, ...]) -> tuple[int, ...
 
 def marker_jacobian(
     model: Model, q_free: Float[Array, "*batch f"]
-) -> Float[Array, "*batch m 3 f"]:
+) -> Float[jax.Array, "*batch m 3 f"]:
     """Returns d(marker position) / d(free coordinate), m per rad or m.
 
     Args:
@@ -39,22 +40,38 @@ def marker_jacobian(
     model = model.with_dtype(q_free.dtype)
     batch = q_free.shape[:-1]
     columns = tuple(range(len(model.topology.free)))
-    _, jacobian = positions_and_jacobian(
-        model, q_free.reshape(-1, q_free.shape[-1]).T, columns
-    )
+    lanes = kinematics.lanes_last(q_free)
+    _, jacobian = positions_and_jacobian(model, lanes, columns)
     m = len(model.marker_names)
-    shaped = jacobian.reshape(-1, 3, m, len(columns))
+    shaped = jacobian.reshape(lanes.shape[1], 3, m, len(columns))
     return jnp.swapaxes(shaped, 1, 2).reshape(*batch, m, 3, len(columns))
 
 
 def positions_and_jacobian(
+    model: Model, q_free: Float[Array, "f t"], columns: tuple[int, ...]
+) -> tuple[Float[jax.Array, "t 3 m"], Float[jax.Array, "t 3*m c"]]:
+    """Returns marker positions and Jacobian columns, lanes first.
+
+    Args:
+        model: Compiled model.
+        q_free: Free coordinates of each lane, lanes last.
+        columns: Free coordinates wanted, as indices into the free ones.
+
+    Returns:
+        Positions, m; Jacobian with rows ordered x of all markers, then y, then z.
+    """
+    x, dense = entry_jacobian(model, q_free, columns)
+    return x, gather_columns(model.topology, columns, dense)
+
+
+def entry_jacobian(
     model: Model,
     q_free: Float[Array, "f t"],
     columns: tuple[int, ...],
     root_weight: Float[Array, "t m"] | None = None,
-    dtype: jnp.dtype | None = None,
-) -> tuple[Float[Array, "t 3 m"], Float[Array, "t 3*m c"]]:
-    """Returns marker positions and Jacobian columns, lanes first.
+    dtype: type | np.dtype | None = None,
+) -> tuple[Float[jax.Array, "t 3 m"], Float[jax.Array, "t 3*m e"]]:
+    """Returns marker positions and what each entry does to the markers.
 
     Args:
         model: Compiled model.
@@ -64,7 +81,7 @@ def positions_and_jacobian(
         dtype: Precision of the Jacobian; that of ``q_free`` by default.
 
     Returns:
-        Positions, m; Jacobian with rows ordered x of all markers, then y, then z.
+        Positions, m; Jacobian by entry.
     """
     topology = model.topology
     q, chain = couplers.expand_lanes(model, q_free)
@@ -73,18 +90,20 @@ def positions_and_jacobian(
     x = kinematics.place_markers(model, bodies)  # [m, 3, t]
     t, m = q.shape[1], x.shape[0]
     x = jnp.transpose(x, (2, 1, 0))  # [t, 3, m]
-    entries, n_single, order, gather = _entries(topology, columns)
+    dtype = dtype or q.dtype
+    entries = _entries(topology, columns)[0]
     if not entries or m == 0:
-        return x, jnp.zeros((t, 3 * m, len(columns)), q.dtype)
+        return x, jnp.zeros((t, 3 * m, len(entries)), dtype)
     axes = np.array([(e.body, e.slot) for e in entries])
     rate = _rates(model, entries, joints.curve_slopes, chain)  # [e, t]
     twist = kinematics.axis_twists(model, joints)[axes[:, 0], :, axes[:, 1]]
-    dtype = dtype or q.dtype
     twist = (twist * rate[:, None]).astype(dtype)
     twist = jnp.transpose(twist, (2, 1, 0))  # [t, 6, e]
     carried = np.array(
-        [[e.body in topology.ancestors(b) for e in entries] for b in
-         topology.marker_bodies]
+        [
+            [e.body in topology.ancestors(b) for e in entries]
+            for b in topology.marker_bodies
+        ]
     )
     # As a contraction of [cross | identity] with the twists: see kinematics.
     one = jnp.ones((t, m), q.dtype) if root_weight is None else root_weight
@@ -101,19 +120,24 @@ def positions_and_jacobian(
     lever = lever.reshape(t, 3 * m, 6).astype(dtype)
     dense = jnp.matmul(lever, twist, precision=jax.lax.Precision.HIGHEST)
     mask = np.tile(carried, (3, 1)).astype(dtype)[None]  # [1, 3 m, e]
-    if n_single < len(entries):
+    return x, dense * mask
+
+
+def gather_columns(
+    topology: Topology, columns: tuple[int, ...], dense: Float[Array, "t r e"]
+) -> Float[jax.Array, "t r c"]:
+    """Adds up entries to columns along the last axis."""
+    entries, n_single, order, gather = _entries(topology, columns)
+    if n_single < len(columns):
         many = jnp.matmul(
-            dense[:, :, n_single:] * mask[:, :, n_single:],
-            jnp.asarray(gather, dtype),
+            dense[:, :, n_single:],
+            jnp.asarray(gather, dense.dtype),
             precision=jax.lax.Precision.HIGHEST,
         )
-        single = dense[:, :, :n_single] * mask[:, :, :n_single]
-        dense = jnp.concatenate([single, many], axis=2)
-    else:
-        dense = dense * mask
+        dense = jnp.concatenate([dense[:, :, :n_single], many], axis=2)
     if list(order) != list(range(len(columns))):
         dense = dense[:, :, np.asarray(order)]
-    return x, dense
+    return dense
 
 
 class Entry(tuple):
@@ -174,8 +198,11 @@ def _entries(topology: Topology, columns: tuple[int, ...]):
 
 
 def _rates(
-    model: Model, entries: list[Entry], slopes: Array, chain: Float[Array, "n t"]
-) -> Float[Array, "e t"]:
+    model: Model,
+    entries: list[Entry],
+    slopes: Float[jax.Array, "f t"],
+    chain: Float[jax.Array, "n t"],
+) -> Float[jax.Array, "e t"]:
     """Returns d(axis value) / d(free coordinate) of every entry."""
     free, body, slot, coordinate, curve, total = np.array(entries).T
     del free

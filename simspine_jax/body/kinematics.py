@@ -12,16 +12,19 @@ stores a contraction's result but computes a fused elementwise chain again for e
 element that reads it, which made this module ten times slower (measured).
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import curves
 from simspine_jax.body.model import Model, Topology
 from simspine_jax.core import numerics
+from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST  # keep TF32 and bfloat16 out of rotations
 
@@ -35,8 +38,8 @@ class BodyPoses:
         position: Body origins, m. Shape [..., B, 3].
     """
 
-    rotation: jax.Array
-    position: jax.Array
+    rotation: Array
+    position: Array
 
 
 def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
@@ -54,25 +57,30 @@ def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
     ``load_model`` accepts. Its derivative in ``q`` is the geometric Jacobian.
     """
     q = jnp.asarray(q)
-    x = body_transforms(model.with_dtype(q.dtype), q.reshape(-1, q.shape[-1]).T)
+    x = body_transforms(model.with_dtype(q.dtype), lanes_last(q))
     x = jnp.transpose(x, (3, 0, 1, 2)).reshape(*q.shape[:-1], x.shape[0], 3, 4)
     return BodyPoses(x[..., :3], x[..., 3])
 
 
 def marker_positions(
     model: Model, q: Float[Array, "*batch n"]
-) -> Float[Array, "*batch m 3"]:
+) -> Float[jax.Array, "*batch m 3"]:
     """Returns the markers' positions in ground, m, in ``marker_names`` order."""
     q = jnp.asarray(q)
     model = model.with_dtype(q.dtype)
-    x = body_transforms(model, q.reshape(-1, q.shape[-1]).T)
-    placed = place_markers(model, x)  # [m, 3, t]
-    return jnp.transpose(placed, (2, 0, 1)).reshape(*q.shape[:-1], -1, 3)
+    placed = place_markers(model, body_transforms(model, lanes_last(q)))  # [m, 3, t]
+    shape = (*q.shape[:-1], placed.shape[0], 3)
+    return jnp.transpose(placed, (2, 0, 1)).reshape(shape)
+
+
+def lanes_last(q: Float[Array, "*batch n"]) -> Float[jax.Array, "n t"]:
+    """Returns coordinates with all batch axes as one, last; any of them may be 0."""
+    return jnp.reshape(q, (math.prod(q.shape[:-1]), q.shape[-1])).T
 
 
 def place_markers(
     model: Model, x_gc: Float[Array, "b 3 4 t"]
-) -> Float[Array, "m 3 t"]:
+) -> Float[jax.Array, "m 3 t"]:
     """Returns marker positions from body transforms, lanes last."""
     bodies = np.asarray(model.topology.marker_bodies, int)
     offset = model.marker_offset
@@ -85,7 +93,9 @@ def place_markers(
 
 
 @jax.custom_jvp
-def body_transforms(model: Model, q: Float[Array, "n t"]) -> Float[Array, "b 3 4 t"]:
+def body_transforms(
+    model: Model, q: Float[Array, "n t"]
+) -> Float[jax.Array, "b 3 4 t"]:
     """Returns the transforms X_GC of all bodies, lanes last."""
     return to_bodies(model, joint_transforms(model, q).x_gm)
 
@@ -129,10 +139,10 @@ class JointTransforms:
         curve_slopes: Derivative of every curve. Shape [F, T].
     """
 
-    x_gm: jax.Array
-    parent_rotation: jax.Array
-    axes: jax.Array
-    curve_slopes: jax.Array
+    x_gm: Array
+    parent_rotation: Array
+    axes: Array
+    curve_slopes: Array
 
 
 def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
@@ -142,7 +152,9 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
     value, slopes = axis_values(model, q)  # [b, 6, t]
     if n_bodies == 0:
         none = jnp.zeros((0, 3, 4, t), q.dtype)
-        return JointTransforms(none, none[:, :, :3], jnp.zeros((0, 3, 6, t)), slopes)
+        return JointTransforms(
+            none, none[:, :, :3], jnp.zeros((0, 3, 6, t), q.dtype), slopes
+        )
     direction = model.axis_direction  # [b, 6, 3]
     turn = axis_rotations(direction[:, :3], value[:, :3])  # [b, 3(axis), 3, 3, t]
     second = _product(turn[:, 0], turn[:, 1])
@@ -191,7 +203,7 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
     )
 
 
-def mobile_to_fixed(model: Model) -> Float[Array, "b 3 4"]:
+def mobile_to_fixed(model: Model) -> Float[jax.Array, "b 3 4"]:
     """Returns frame F of each joint in frame M of the joint above its parent."""
     parents = np.asarray(model.topology.parents)
     grounded = (parents < 0)[:, None, None]
@@ -204,7 +216,9 @@ def mobile_to_fixed(model: Model) -> Float[Array, "b 3 4"]:
     return jnp.concatenate([rotation, origin[:, :, None]], axis=2)
 
 
-def to_bodies(model: Model, x_gm: Float[Array, "b 3 4 t"]) -> Float[Array, "b 3 4 t"]:
+def to_bodies(
+    model: Model, x_gm: Float[Array, "b 3 4 t"]
+) -> Float[jax.Array, "b 3 4 t"]:
     """Returns X_GC = X_GM X_MC."""
     turn = jnp.einsum(
         "bijt,bkj->bikt", x_gm[:, :, :3], model.child_rotation, precision=_EXACT
@@ -213,7 +227,7 @@ def to_bodies(model: Model, x_gm: Float[Array, "b 3 4 t"]) -> Float[Array, "b 3 
     return jnp.concatenate([turn, x_gm[:, :, 3:] - shift[:, :, None]], axis=2)
 
 
-def axis_twists(model: Model, joints: JointTransforms) -> Float[Array, "b 6 6 t"]:
+def axis_twists(model: Model, joints: JointTransforms) -> Float[jax.Array, "b 6 6 t"]:
     """Returns the twist of every axis in ground; components, then slots."""
     del model
     ground = jnp.einsum(
@@ -232,7 +246,7 @@ def axis_twists(model: Model, joints: JointTransforms) -> Float[Array, "b 6 6 t"
 
 def axis_values(
     model: Model, q: Float[Array, "n t"]
-) -> tuple[Float[Array, "b 6 t"], Float[Array, "f t"]]:
+) -> tuple[Float[jax.Array, "b 6 t"], Float[jax.Array, "f t"]]:
     """Returns the six axis values of every joint and the slopes of the curves."""
     arguments = q[np.asarray(model.topology.curve_coordinates, int)]
     value, slopes = curves.evaluate(model.curves, arguments)
@@ -241,7 +255,7 @@ def axis_values(
 
 def axis_rates(
     model: Model, slopes: Float[Array, "f t"], q_dot: Float[Array, "n t"]
-) -> Float[Array, "b 6 t"]:
+) -> Float[jax.Array, "b 6 t"]:
     """Returns the rate of the axis values when coordinates move with ``q_dot``."""
     arguments = q_dot[np.asarray(model.topology.curve_coordinates, int)]
     return _combine(model, q_dot, slopes * arguments)
@@ -249,14 +263,13 @@ def axis_rates(
 
 def _combine(
     model: Model, q: Float[Array, "n t"], curve: Float[Array, "f t"]
-) -> Float[Array, "b 6 t"]:
+) -> Float[jax.Array, "b 6 t"]:
     index = np.asarray(model.topology.axis_sources, int)
     sums = jnp.matmul(model.sum_coefficients, q, precision=_EXACT)
     # A row of zeros stands last for axes without a source (index -1).
-    sources = jnp.concatenate([q, curve, sums, jnp.zeros_like(q[:1])])
-    if sources.shape[0] == 0:
-        sources = jnp.zeros((1, q.shape[1]), q.dtype)
-    picked = sources[index].reshape(-1, 6, q.shape[1])
+    none = jnp.zeros((1, q.shape[1]), q.dtype)
+    sources = jnp.concatenate([q, curve, sums, none])
+    picked = sources[index].reshape(len(index) // 6, 6, q.shape[1])
     return picked * model.axis_slope[:, :, None]
 
 
@@ -271,9 +284,9 @@ def ancestor_matrix(topology: Topology) -> np.ndarray:
 
 def axis_rotations(
     axis: Float[Array, "b s 3"], angle: Float[Array, "b s t"]
-) -> Float[Array, "b s 3 3 t"]:
+) -> Float[jax.Array, "b s 3 3 t"]:
     """Returns rotations by ``angle`` (rad) about unit axes (Rodrigues' formula)."""
-    sine, cosine = numerics.sincos(angle)
+    sine, cosine = numerics.sincos(jnp.asarray(angle))
     basis = jnp.stack([jnp.ones_like(sine), cosine, sine], axis=2)  # [b, s, 3, t]
     eye = jnp.eye(3, dtype=axis.dtype)[None, None]
     outer = axis[..., :, None] * axis[..., None, :]
@@ -286,11 +299,11 @@ def axis_rotations(
     return jnp.einsum("bsijk,bskt->bsijt", parts, basis, precision=_EXACT)
 
 
-def _product(a: Float[Array, "b 3 3 t"], b: Float[Array, "b 3 3 t"]) -> Array:
+def _product(a: Float[Array, "b 3 3 t"], b: Float[Array, "b 3 3 t"]) -> jax.Array:
     return jnp.einsum("bijt,bjkt->bikt", a, b, precision=_EXACT)
 
 
-def cross(a: Array, b: Array) -> Array:
+def cross(a: Array, b: Array) -> jax.Array:
     """Cross product of vectors whose components stand in the second axis."""
     a, b = jnp.broadcast_arrays(a, b)
     return jnp.stack(

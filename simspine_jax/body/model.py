@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import couplers
 from simspine_jax.body.couplers import CouplerTable
 from simspine_jax.body.curves import CurveTable
+from simspine_jax.types import Array
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Topology:
         marker_names: In file order.
         parents: Parent body of each body, -1 for ground.
         levels: Bodies by depth below ground.
-        rotational: Whether each coordinate is an angle.
+        rotational: Whether OpenSim calls each coordinate rotational.
+        angular: Whether each coordinate drives a rotation, and so is an angle.
         marker_bodies: Body of each marker, -1 for ground.
         axis_sources: For each of the 6 B axes the index of its source among
             ``[coordinates, curves, sums]``, -1 for a constant.
@@ -49,6 +51,7 @@ class Topology:
     parents: tuple[int, ...]
     levels: tuple[tuple[int, ...], ...]
     rotational: tuple[bool, ...]
+    angular: tuple[bool, ...]
     marker_bodies: tuple[int, ...]
     axis_sources: tuple[int, ...]
     curve_coordinates: tuple[int, ...]
@@ -92,23 +95,23 @@ class Model:
     """
 
     topology: Topology = struct.field(pytree_node=False)
-    parent_rotation: jax.Array
-    parent_translation: jax.Array
-    child_rotation: jax.Array
-    child_translation: jax.Array
-    axis_direction: jax.Array
-    axis_slope: jax.Array
-    axis_offset: jax.Array
-    axis_is_coordinate: jax.Array
-    sum_coefficients: jax.Array
+    parent_rotation: Array
+    parent_translation: Array
+    child_rotation: Array
+    child_translation: Array
+    axis_direction: Array
+    axis_slope: Array
+    axis_offset: Array
+    axis_is_coordinate: Array
+    sum_coefficients: Array
     curves: CurveTable
     coupler_curves: CouplerTable
-    default_q: jax.Array
-    lower: jax.Array
-    upper: jax.Array
-    range: jax.Array
-    marker_offset: jax.Array
-    scale_factors: jax.Array
+    default_q: Array
+    lower: Array
+    upper: Array
+    range: Array
+    marker_offset: Array
+    scale_factors: Array
 
     @property
     def body_names(self) -> tuple[str, ...]:
@@ -132,10 +135,19 @@ class Model:
 
     @property
     def coordinate_is_rotational(self) -> tuple[bool, ...]:
-        """Whether each coordinate is an angle (rad) rather than a length (m)."""
+        """Whether OpenSim calls each coordinate rotational, so in degrees in files.
+
+        False for translations, and for coupled coordinates: those that drive axes
+        through curves alone, such as the angle of a patella.
+        """
         return self.topology.rotational
 
-    def expand(self, q_free: Float[Array, "*batch f"]) -> Float[Array, "*batch n"]:
+    @property
+    def coordinate_is_angle(self) -> tuple[bool, ...]:
+        """Whether each coordinate is an angle (rad) rather than a length (m)."""
+        return self.topology.angular
+
+    def expand(self, q_free: Float[Array, "*batch f"]) -> Float[jax.Array, "*batch n"]:
         """Returns all coordinates from the free ones, rad and m.
 
         Coupled coordinates are their function's value exactly; locked ones stand
@@ -144,10 +156,10 @@ class Model:
         q_free = jnp.asarray(q_free)
         return couplers.expand(self, q_free)
 
-    def free_of(self, q: Float[Array, "*batch n"]) -> Float[Array, "*batch f"]:
+    def free_of(self, q: Float[Array, "*batch n"]) -> Float[jax.Array, "*batch f"]:
         """Returns the free coordinates of ``q``; the left inverse of ``expand``."""
         return jnp.asarray(q)[..., np.asarray(self.topology.free, int)]
 
-    def with_dtype(self, dtype: jnp.dtype) -> "Model":
+    def with_dtype(self, dtype: type | np.dtype) -> "Model":
         """Returns the same model with every number in ``dtype``."""
         return jax.tree.map(lambda x: jnp.asarray(x, dtype), self)

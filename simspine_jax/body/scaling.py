@@ -1,12 +1,14 @@
 """Scaling of a model's segments, differentiable in the factors."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body.model import Model
+from simspine_jax.types import Array
 
 
 def scale_model(
@@ -63,7 +65,8 @@ def scale_model(
     sliding = jnp.arange(6)[None] >= 3  # noqa: PLR2004
     stays = (jnp.asarray(model.axis_is_coordinate) > 0) | ~sliding
     stretch = jnp.where(stays | grounded, 1.0, along)
-    return model.replace(
+    return dataclasses.replace(
+        model,
         parent_translation=model.parent_translation * above,
         child_translation=model.child_translation * table,
         axis_slope=model.axis_slope * stretch,

@@ -35,7 +35,7 @@ class Polynomial:
 
 
 @dataclass(frozen=True)
-class NaturalSpline:
+class SimmSpline:
     """OpenSim's SimmSpline through the knots, linear outside them."""
 
     x: tuple[float, ...]
@@ -58,7 +58,7 @@ class Scaled:
     inner: "Function"
 
 
-Function = Linear | Polynomial | NaturalSpline | PiecewiseLinear | Scaled
+Function = Linear | Polynomial | SimmSpline | PiecewiseLinear | Scaled
 
 
 @dataclass(frozen=True)

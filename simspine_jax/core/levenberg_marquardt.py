@@ -9,9 +9,9 @@ A problem may fall apart into K independent blocks (limbs, once the trunk is hel
 each block then has its own cost, damping and accept test, so one lane searches all
 blocks at once.
 
-Notation: x [n] unknowns, cost ``sum_k c_k``, gradient g, Gauss-Newton Hessian H,
-damping ``H + lambda_k diag(d)`` with Jacobi scaling d, Nielsen's update of lambda
-(Madsen, Nielsen & Tingleff, Methods for Non-Linear Least Squares Problems, 2004,
+Notation: x [n] unknowns, cost ``sum_k c_k``, gradient g, Gauss-Newton
+Hessian H, damping ``H + lambda_k diag(d)`` with Jacobi scaling d, and Nielsen's
+update of lambda with a faster decrease (Madsen, Nielsen & Tingleff, Methods for Non-Linear Least Squares Problems, 2004,
 eq. 2.21), box limits by active set.
 """
 
@@ -54,7 +54,13 @@ class LmOptions:
 
 
 class Evaluation(NamedTuple):
-    """Cost by block [W, K], gradient [W, n] and Gauss-Newton Hessian [W, n, n]."""
+    """What one evaluation gives.
+
+    Attributes:
+        cost: By block. Shape [W, K].
+        gradient: Shape [W, n].
+        hessian: Gauss-Newton's. Shape [W, n, n].
+    """
 
     cost: Float[Array, "w k"]
     gradient: Float[Array, "w n"]
@@ -67,11 +73,14 @@ class Queue(NamedTuple):
     Attributes:
         start: Starting points; within a run only the first one's counts, the others
             start from the solution before them. Shape [P, n].
+        goal: A run goes on only while its problems end below this cost; inf to
+            always go on. Shape [P].
         run_length: Problems of a run (the last run may be shorter).
         count: Problems that are real; the rest of P is padding.
     """
 
     start: Float[Array, "p n"]
+    goal: Float[Array, " p"]
     run_length: Int[Array, ""]
     count: Int[Array, ""]
 
@@ -139,6 +148,7 @@ def solve(
     )
     fast = shapes.hessian.dtype
     member = (block[:, None] == jnp.arange(n_blocks)[None, :]).astype(fast)  # [n, k]
+    vacant = ~jnp.any((member > 0) & movable[:, None], axis=0)  # [k]
     # Smallest damping: keeps the scaled matrix positive in this precision.
     floor = float(jnp.finfo(fast).eps) * 16.0
     stall = 1e-2 / float(jnp.finfo(fast).eps)
@@ -161,11 +171,14 @@ def solve(
         rhs = jnp.where(active, -g * root, 0.0)
         chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
         step = cholesky_solve(chol, rhs) * root
-        step = jnp.where(active & jnp.isfinite(step), step, 0.0)
+        # Rounding can leave the matrix without a factor: more damping, then again.
+        definite = jnp.all(jnp.isfinite(step), axis=1, keepdims=True)
+        step = jnp.where(active & definite, step, 0.0)
         step = jnp.clip(step, (lower[None] - s.x), (upper[None] - s.x)).astype(fast)
         bent = jnp.matmul(h, step[:, :, None])[:, :, 0]
         drop = -(g * step + 0.5 * step * bent)
-        return step, jnp.matmul(drop, member)  # [w, n], [w, k]
+        drop = jnp.matmul(drop, member)  # [w, k]
+        return step, jnp.where(definite, drop, -1.0)
 
     def body(s: _State) -> _State:
         step, predicted = propose(s)
@@ -175,6 +188,7 @@ def solve(
         )
         # A step cut short by heavy damping or by limits proves nothing.
         settled = small & (predicted >= 0) & (s.damping <= 1e-1)
+        settled = settled | vacant[None]
         stalled = s.damping > stall
         finite = jnp.all(jnp.isfinite(cost), axis=1)
         working = (s.problem < queue.count) & ~s.fresh
@@ -198,6 +212,8 @@ def solve(
         )
         following = s.problem + 1
         within = (following % queue.run_length != 0) & (following < queue.count)
+        here = jnp.minimum(s.problem, n_problems - 1)
+        within = within & (jnp.sum(cost, axis=1) < queue.goal[here])
         wants = ended & ~within
         order = jnp.cumsum(wants.astype(jnp.int32)) - 1
         taken = jnp.minimum((s.next_run + order) * queue.run_length, queue.count)
@@ -209,8 +225,7 @@ def solve(
         begin = jnp.where(ended[:, None], start, s.x)
         trial = jnp.where(fresh[:, None], begin, s.x + step)
         trial = jnp.clip(trial, lower[None], upper[None])
-        here = jax.tree.map(lambda a: a[index], data)
-        new = evaluate(trial, here)
+        new = evaluate(trial, jax.tree.map(lambda a: a[index], data))
 
         gain = ((cost - new.cost) / jnp.where(predicted > 0, predicted, 1.0)).astype(fast)
         better = (predicted > 0) & (gain > 1e-4) & jnp.isfinite(new.cost)
@@ -223,10 +238,13 @@ def solve(
             jnp.where(take, new.gradient, s.at.gradient),
             jnp.where(both, new.hessian, s.at.hessian),
         )
-        shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+        shrink = jnp.maximum(0.1, 1.0 - (2.0 * gain - 1.0) ** 3)
         lower_damping = jnp.maximum(s.damping * shrink, floor)
-        damping = jnp.where(better, lower_damping, s.damping * s.growth)
-        growth = jnp.where(better, 2.0, s.growth * 2.0)
+        raised = jnp.where(
+            predicted < 0, jnp.maximum(s.damping * 10.0, 1e-3), s.damping * s.growth
+        )
+        damping = jnp.where(better, lower_damping, raised)
+        growth = jnp.where(better | (predicted < 0), 2.0, s.growth * 2.0)
         first = jnp.where(
             chained & ended, options.tracking_damping, options.initial_damping
         )[:, None]

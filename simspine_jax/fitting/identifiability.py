@@ -48,7 +48,7 @@ def determined(
     plan: Plan, sd: np.ndarray, angle_rad: float = np.deg2rad(5.0), length_m: float = 0.02
 ) -> np.ndarray:
     """Returns whether each coordinate's SD is below 5 degrees or 20 mm. [T, N]."""
-    angle = np.asarray(plan.model.coordinate_is_rotational)
+    angle = np.asarray(plan.model.coordinate_is_angle)
     return sd < np.where(angle, angle_rad, length_m)
 
 

@@ -70,7 +70,7 @@ class IkSolution:
         marker_seen: Whether it was used in the frame. Shape [T, M].
         status: Index into ``STATUS_TEXT``. Shape [T].
         steps: Solver evaluations spent on the frame, restarts included. Shape [T].
-        prior_ratio: Task curvature over marker information by coordinate.
+        prior_ratios: Coordinate and its task's curvature over marker information.
         marker_names: M markers used.
         coordinate_names: N coordinates.
         rate_hz: Frames per second.
@@ -86,12 +86,17 @@ class IkSolution:
     marker_seen: np.ndarray
     status: np.ndarray
     steps: np.ndarray
-    prior_ratio: dict[str, float] = struct.field(pytree_node=False)
+    prior_ratios: tuple[tuple[str, float], ...] = struct.field(pytree_node=False)
     marker_names: tuple[str, ...] = struct.field(pytree_node=False)
     coordinate_names: tuple[str, ...] = struct.field(pytree_node=False)
     rate_hz: float = struct.field(pytree_node=False)
     start_s: float = struct.field(pytree_node=False, default=0.0)
     covariance: np.ndarray | None = None
+
+    @property
+    def prior_ratio(self) -> dict[str, float]:
+        """Task curvature over marker information, by coordinate name."""
+        return dict(self.prior_ratios)
 
     @property
     def motion(self) -> Motion:
@@ -303,7 +308,7 @@ def _solution(plan, piece, data, q, status, steps, ratio) -> IkSolution:
         marker_seen=data.weight > 0,
         status=status,
         steps=steps,
-        prior_ratio=ratio,
+        prior_ratios=tuple(ratio.items()),
         marker_names=plan.marker_names,
         coordinate_names=plan.model.coordinate_names,
         rate_hz=piece.rate_hz,
@@ -330,4 +335,16 @@ def _warn(plan: Plan, ratio: dict[str, float], options: IkOptions) -> None:
 
 def concatenate(parts: list[IkSolution]) -> IkSolution:
     """Joins the solutions of consecutive pieces."""
-    return jax.tree.map(lambda *a: np.concatenate(a), *parts)
+    fields = (
+        "q",
+        "objective",
+        "objective_opensim",
+        "objective_normalised",
+        "marker_error",
+        "marker_seen",
+        "status",
+        "steps",
+    )
+    return parts[0].replace(
+        **{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import jax
 import numpy as np
 
 from simspine_jax.body.couplers import driving_free
@@ -21,6 +22,7 @@ class Plan:
 
     Attributes:
         model: The model with only the markers used, in the model's order.
+        solver_model: The same without the bodies that carry no marker, on the device.
         marker_names: Those markers.
         weights: Their weights. Shape [M].
         tasks: The tasks asked for.
@@ -36,6 +38,7 @@ class Plan:
     """
 
     model: Model
+    solver_model: Model
     marker_names: tuple[str, ...]
     weights: np.ndarray
     tasks: IkTasks
@@ -109,6 +112,7 @@ def plan(
     task_block = [block[place[root[c]]] if c in root else 0 for c in tasked]
     return Plan(
         model=small.with_dtype(dtype),
+        solver_model=carrying_bodies(small).with_dtype(dtype),
         marker_names=tuple(used),
         weights=np.array([wanted[n] for n in used], dtype),
         tasks=tasks,
@@ -163,9 +167,9 @@ def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
     model = plan.model
     index = plan.unknowns
     return Problem(
-        model=model,
         columns=plan.columns,
         tasked=plan.tasked,
+        solver_model=plan.solver_model,
         base=np.asarray(model.default_q)[np.asarray(model.topology.free, int)],
         lower=np.asarray(model.lower)[index],
         upper=np.asarray(model.upper)[index],
@@ -173,7 +177,7 @@ def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
         marker_block=plan.marker_block,
         task_block=plan.task_block,
         n_blocks=plan.n_blocks,
-        data=IkData(*(pad(np.asarray(a)) for a in _fields(data))),
+        data=jax.device_put(IkData(*(pad(np.asarray(a)) for a in _fields(data)))),
         n_frames=count,
         bucket=bucket,
     )
@@ -186,7 +190,7 @@ def starting_ranges(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lengths within 0.1 m of zero and their range.
     """
     model, index = plan.model, plan.unknowns
-    angle = np.asarray(model.coordinate_is_rotational)[index]
+    angle = np.asarray(model.coordinate_is_angle)[index]
     limits = np.stack([np.asarray(model.lower), np.asarray(model.upper)], 1)[index]
     written = np.clip(np.asarray(model.range)[index], -0.1, 0.1)
     turn = np.array([-np.pi, np.pi])
@@ -210,6 +214,45 @@ def select_markers(model: Model, names: tuple[str, ...]) -> Model:
             marker_bodies=tuple(topology.marker_bodies[i] for i in index),
         ),
         marker_offset=np.asarray(model.marker_offset)[index],
+    )
+
+
+def carrying_bodies(model: Model) -> Model:
+    """Returns the model without the bodies that carry no marker.
+
+    Coordinates and couplers stay, so that free coordinates keep their indices.
+    """
+    topology = model.topology
+    carrying = sorted({b for m in topology.marker_bodies for b in topology.ancestors(m)})
+    place = {b: k for k, b in enumerate(carrying)} | {-1: -1}
+    rows = np.asarray(carrying, int)
+    smaller = replace(
+        topology,
+        body_names=tuple(topology.body_names[b] for b in carrying),
+        parents=tuple(place[topology.parents[b]] for b in carrying),
+        levels=tuple(
+            kept
+            for level in topology.levels
+            if (kept := tuple(place[b] for b in level if b in place))
+        ),
+        marker_bodies=tuple(place[b] for b in topology.marker_bodies),
+        axis_sources=tuple(
+            s for b in carrying for s in topology.axis_sources[6 * b : 6 * b + 6]
+        ),
+    )
+    names = (
+        "parent_rotation",
+        "parent_translation",
+        "child_rotation",
+        "child_translation",
+        "axis_direction",
+        "axis_slope",
+        "axis_offset",
+        "axis_is_coordinate",
+        "scale_factors",
+    )
+    return model.replace(
+        topology=smaller, **{n: np.asarray(getattr(model, n))[rows] for n in names}
     )
 
 

@@ -20,7 +20,10 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from simspine_jax.body import couplers
-from simspine_jax.body.jacobian import positions_and_jacobian
+from simspine_jax.body.jacobian import (
+    entry_jacobian,
+    gather_columns,
+)
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
 from simspine_jax.core.levenberg_marquardt import Evaluation
@@ -75,10 +78,9 @@ def evaluate(
     """
     q_free = place(columns, x, base)
     root = jnp.sqrt(data.weight)
-    placed, jacobian = positions_and_jacobian(
-        model, q_free.T, columns, root, jnp.float32
-    )
+    placed, dense = entry_jacobian(model, q_free.T, columns, root, jnp.float32)
     residual = (placed - jnp.swapaxes(data.points, 1, 2)) * root[:, None]  # [w, 3, m]
+    jacobian = gather_columns(model.topology, columns, dense)
     flat = residual.reshape(x.shape[0], -1).astype(jacobian.dtype)
     gradient = jnp.einsum("wrn,wr->wn", jacobian, flat, precision=_EXACT)
     hessian = jnp.matmul(jacobian.mT, jacobian, precision=_EXACT)

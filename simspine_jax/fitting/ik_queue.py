@@ -19,11 +19,12 @@ from simspine_jax.fitting.ik_problem import Blocks, IkData
 
 @dataclass(frozen=True)
 class Bucket:
-    """Padded sizes of one call: frames, problems and lanes."""
+    """Padded sizes of one call: frames, problems, and lanes for few or many runs."""
 
     frames: int
     problems: int
     lanes: int
+    few_lanes: int = 16
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Problem:
     """A chunk of frames ready to be solved; arrays are NumPy, padded to the bucket.
 
     Attributes:
-        model: Model whose markers are the shared ones.
+        solver_model: Model with the shared markers and the bodies that carry them.
         columns: Unknowns, as indices into the free coordinates.
         tasked: Coordinates with a task, as indices into all coordinates.
         base: Free coordinates that the unknowns are placed into. Shape [F].
@@ -46,7 +47,7 @@ class Problem:
         bucket: Padded sizes.
     """
 
-    model: Model
+    solver_model: Model
     columns: tuple[int, ...]
     tasked: tuple[int, ...]
     base: np.ndarray
@@ -84,6 +85,7 @@ def run(
     run_length: int = 1,
     only_limbs: bool = False,
     options: lm.LmOptions | None = None,
+    goal: np.ndarray | None = None,
 ) -> Solved:
     """Solves frames from given starting points.
 
@@ -95,14 +97,25 @@ def run(
             the solution of the one before it, and its own start is ignored.
         only_limbs: Hold the trunk and solve all limbs, each on its own.
         options: Limits of the solver.
+        goal: A run is left when a problem does not end below this cost; the rest of
+            the run keeps an infinite cost. Shape [P].
 
     Returns:
         Results in the order of the problems.
     """
     size = problem.bucket.problems // run_length * run_length
+    if goal is None:
+        goal = np.full(len(frames), np.inf)
     parts = [
-        _run_part(problem, frames[i : i + size], start[i : i + size], run_length,
-                  only_limbs, options or lm.LmOptions())
+        _run_part(
+            problem,
+            frames[i : i + size],
+            start[i : i + size],
+            goal[i : i + size],
+            run_length,
+            only_limbs,
+            options or lm.LmOptions(),
+        )
         for i in range(0, len(frames), size)
     ]
     return Solved(*(np.concatenate(p) for p in zip(*parts, strict=True)))
@@ -112,6 +125,7 @@ def _run_part(
     problem: Problem,
     frames: np.ndarray,
     start: np.ndarray,
+    goal: np.ndarray,
     run_length: int,
     only_limbs: bool,
     options: lm.LmOptions,
@@ -119,6 +133,9 @@ def _run_part(
     bucket, count = problem.bucket, len(frames)
     padded = np.zeros((bucket.problems, start.shape[1]), start.dtype)
     padded[:count] = start
+    below = np.full(bucket.problems, np.inf, start.dtype)
+    below[:count] = goal
+    few = count <= bucket.few_lanes * 2 * run_length
     frame = np.zeros(bucket.problems, np.int32)
     frame[:count] = frames
     block = problem.block if only_limbs else np.zeros_like(problem.block)
@@ -127,11 +144,11 @@ def _run_part(
     one_hot = np.eye(problem.n_blocks, dtype=start.dtype)
     movable = (problem.block > 0) if only_limbs else np.ones(len(problem.block), bool)
     out = _solve(
-        problem.model,
+        problem.solver_model,
         problem.base,
         problem.data,
         frame,
-        lm.Queue(padded, np.int32(run_length), np.int32(count)),
+        lm.Queue(padded, below, np.int32(run_length), np.int32(count)),
         problem.lower,
         problem.upper,
         movable,
@@ -140,7 +157,7 @@ def _run_part(
         options,
         columns=problem.columns,
         tasked=problem.tasked,
-        lanes=bucket.lanes,
+        lanes=bucket.few_lanes if few else bucket.lanes,
     )
     out = jax.device_get(out)
     return tuple(np.asarray(a)[:count] for a in out)

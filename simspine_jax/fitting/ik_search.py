@@ -8,14 +8,20 @@ are tracked from them; and where neighbouring frames disagree each tries the
 other's solution until nothing improves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from simspine_jax.fitting.ik_queue import Problem, run
+from simspine_jax.core.levenberg_marquardt import LmOptions
+from simspine_jax.fitting.ik_queue import Problem, Solved, run
 
-# A lower cost must be lower by this share to count; below it is rounding.
+# A cost must be lower by this share to be taken; below it is rounding.
 _BETTER = 1e-9
+# ... and by this share to be another pose rather than a better converged one.
+_ANOTHER = 3e-5
+# A start whose cost is still above this multiple of the best after a few steps is
+# given up.
+_HOPEFUL = 1.02
 
 
 @dataclass(frozen=True)
@@ -28,21 +34,38 @@ class SearchOptions:
         body_starts: Whole-body starts of every anchor.
         limb_starts: Limb poses tried at every anchor in one round.
         limb_rounds: Rounds of limb restarts, each with the trunk improved.
-        neighbours: Frame offsets whose solutions a frame tries.
+        neighbours: Frame offsets whose solutions a frame tries, in trials so short
+            that every frame can try all; in longer ones only the next and the last
+            frame are tried, where they disagree.
+        wave: Frames that a better pose is carried along at most at once.
         jump_rad: Neighbouring frames that differ by more in any angle disagree.
         max_sweeps: Sweeps of exchange between neighbours.
+        tolerance: Relative tolerance of the poses that are returned.
+        rough: Solver limits while only the right valley is sought.
+        probe_steps: Steps after which a neighbour's solution must look hopeful.
         seed: Seed of the starting poses; the search is deterministic.
     """
 
     anchor_stride: int = 5
-    max_anchors: int = 24
+    max_anchors: int = 12
     body_starts: int = 8
     limb_starts: int = 32
     limb_rounds: int = 2
     neighbours: tuple[int, ...] = (1, 2, 5)
+    wave: int = 64
     jump_rad: float = 0.35
     max_sweeps: int = 40
+    tolerance: float = 1e-6
+    rough: LmOptions = field(
+        default_factory=lambda: LmOptions(max_steps=40, relative_tolerance=1e-3)
+    )
+    probe_steps: int = 3
     seed: int = 0
+
+    @property
+    def fine(self) -> LmOptions:
+        """Solver limits of the poses that are returned."""
+        return LmOptions(relative_tolerance=self.tolerance)
 
 
 @dataclass
@@ -54,8 +77,8 @@ class Poses:
     status: np.ndarray
     steps: np.ndarray
 
-    def offer(self, frames: np.ndarray, solved, slack: float = _BETTER) -> np.ndarray:
-        """Takes every solution that is better; returns the frames that changed."""
+    def offer(self, frames: np.ndarray, solved: Solved) -> np.ndarray:
+        """Takes every better solution; returns the frames with another pose."""
         cost = solved.total
         order = np.lexsort((cost, frames))
         first = np.ones(len(order), bool)
@@ -64,11 +87,12 @@ class Poses:
         self.steps += np.bincount(
             frames, weights=solved.steps, minlength=len(self.steps)
         ).astype(int)
-        best = best[cost[best] < self.cost[frames[best]] * (1 - slack)]
+        best = best[cost[best] < self.cost[frames[best]] * (1 - _BETTER)]
         at = frames[best]
+        another = at[cost[best] < self.cost[at] * (1 - _ANOTHER)]
         self.x[at], self.cost[at] = solved.x[best], cost[best]
         self.status[at] = solved.status[best]
-        return at
+        return another
 
 
 def search(
@@ -103,16 +127,22 @@ def search(
     starts = np.tile(default, (options.body_starts, 1))
     turned = rng.uniform(spread[:, 0], spread[:, 1], starts.shape)
     starts[1:, root] = turned[1:, root]
-    _offer_all(problem, best, anchors, starts)
+    if seed is not None:
+        starts = np.concatenate([starts, seed[None]])
+    at = np.repeat(anchors, len(starts))
+    start = np.tile(starts, (len(anchors), 1))
+    best.offer(at, run(problem, at, start, options=options.rough))
     for _ in range(options.limb_rounds if problem.n_blocks > 1 else 0):
-        _restart_limbs(problem, best, anchors, spread, rng, options.limb_starts)
+        _restart_limbs(problem, best, anchors, spread, rng, options)
+    best.offer(anchors, run(problem, anchors, best.x[anchors], options=options.fine))
     _exchange(problem, best, anchors, (1, 2), free_angle, options, everywhere=True)
 
-    _track(problem, best, anchors)
+    _track(problem, best, anchors, options)
     few = total * 2 * len(options.neighbours) <= problem.bucket.problems
     every = np.arange(total)
     _exchange(
-        problem, best, every, options.neighbours, free_angle, options, everywhere=few
+        problem, best, every, options.neighbours if few else (1,), free_angle, options,
+        everywhere=few,
     )
     return best
 
@@ -124,29 +154,23 @@ def anchor_frames(total: int, options: SearchOptions) -> np.ndarray:
     return ((edges[:-1] + edges[1:]) / 2).astype(int)
 
 
-def _offer_all(
-    problem: Problem, best: Poses, frames: np.ndarray, starts: np.ndarray
-) -> None:
-    at = np.repeat(frames, len(starts))
-    best.offer(at, run(problem, at, np.tile(starts, (len(frames), 1))))
-
-
 def _restart_limbs(
     problem: Problem,
     best: Poses,
     frames: np.ndarray,
     spread: np.ndarray,
     rng: np.random.Generator,
-    count: int,
+    options: SearchOptions,
 ) -> None:
     """Restarts all limbs at once; every limb keeps the best of its restarts."""
-    n = best.x.shape[1]
+    n, count = best.x.shape[1], options.limb_starts
     limb = problem.block > 0
     drawn = rng.uniform(spread[:, 0], spread[:, 1], (count, n))
     at = np.repeat(frames, count + 1)
     start = best.x[at].reshape(len(frames), count + 1, n)
     start[:, 1:, limb] = drawn[None][:, :, limb]
-    solved = run(problem, at, start.reshape(-1, n), only_limbs=True)
+    start = start.reshape(-1, n)
+    solved = run(problem, at, start, only_limbs=True, options=options.rough)
     x = solved.x.reshape(len(frames), count + 1, n)
     cost = solved.cost.reshape(len(frames), count + 1, -1)
     winner = cost.argmin(axis=1)  # [frames, blocks]
@@ -155,17 +179,22 @@ def _restart_limbs(
     for k in range(1, problem.n_blocks):
         columns = np.flatnonzero(problem.block == k)
         combined[:, columns] = x[rows, winner[:, k]][:, columns]
-    best.offer(frames, run(problem, frames, combined))
+    best.offer(frames, run(problem, frames, combined, options=options.rough))
 
 
-def _track(problem: Problem, best: Poses, anchors: np.ndarray) -> None:
+def _track(
+    problem: Problem, best: Poses, anchors: np.ndarray, options: SearchOptions
+) -> None:
     """Solves every frame in runs along time, each run from its nearest anchor."""
     total = problem.n_frames
-    length = max(1, -(-total // problem.bucket.lanes))
+    length = min(16, max(1, -(-total // problem.bucket.lanes)))
     n_runs = -(-total // length)
     frames = np.minimum(np.arange(n_runs * length), total - 1)
     nearest = anchors[np.abs(frames[:, None] - anchors[None]).argmin(axis=1)]
-    best.offer(frames, run(problem, frames, best.x[nearest], run_length=length))
+    solved = run(
+        problem, frames, best.x[nearest], run_length=length, options=options.fine
+    )
+    best.offer(frames, solved)
 
 
 def _exchange(
@@ -190,36 +219,77 @@ def _exchange(
         everywhere: In the first sweep every frame tries, not only where two
             neighbours disagree.
     """
-    fresh = np.ones(len(frames), bool)  # solutions that neighbours have not tried
-    for sweep in range(options.max_sweeps):
-        target, source = [], []
-        for offset in (o for d in offsets for o in (d, -d)):
-            here = np.arange(len(frames))
-            there = here + offset
-            ok = (there >= 0) & (there < len(frames))
-            here, there = here[ok], there[ok]
-            ok = fresh[there]
-            if not (everywhere and sweep == 0):
-                ok &= _disagree(best, frames[here], frames[there], free_angle, options)
-            target.append(here[ok])
-            source.append(there[ok])
-        at, origin = np.concatenate(target), np.concatenate(source)
-        if len(at) == 0:
+    here, there = _pairs(len(frames), offsets)
+    if not everywhere:
+        gap = _gap(best.x[frames[here]], best.x[frames[there]], free_angle)
+        here, there = here[gap > options.jump_rad], there[gap > options.jump_rad]
+    start = best.x[frames[there]]
+    changed = _try(problem, best, frames[here], start, free_angle, options)
+    for _ in range(options.max_sweeps):
+        here, there = _pairs(len(frames), (1,))
+        gap = _gap(best.x[frames[here]], best.x[frames[there]], free_angle)
+        ok = np.isin(frames[there], changed) & (gap > options.jump_rad)
+        if not ok.any():
             return
-        solved = run(problem, frames[at], best.x[frames[origin]])
-        changed = best.offer(frames[at], solved)
-        fresh = np.isin(frames, changed)
-        if not fresh.any():
-            return
+        changed = _carry(problem, best, frames, there[ok], (here - there)[ok], options)
 
 
-def _disagree(
+def _pairs(count: int, offsets: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns every index and its neighbours on both sides, flat."""
+    here = np.concatenate([np.arange(count)] * (2 * len(offsets)))
+    there = here + np.repeat([s * o for o in offsets for s in (1, -1)], count)
+    ok = (there >= 0) & (there < count)
+    return here[ok], there[ok]
+
+
+def _carry(
+    problem: Problem,
     best: Poses,
-    here: np.ndarray,
-    there: np.ndarray,
+    frames: np.ndarray,
+    origin: np.ndarray,
+    direction: np.ndarray,
+    options: SearchOptions,
+) -> np.ndarray:
+    """Carries poses along time while they win; returns the frames that changed."""
+    along = origin[:, None] + direction[:, None] * np.arange(1, options.wave + 1)
+    inside = (along >= 0) & (along < len(frames))
+    at = frames[np.clip(along, 0, len(frames) - 1)].ravel()
+    goal = np.where(inside.ravel(), best.cost[at] * (1 - _ANOTHER), -np.inf)
+    start = np.repeat(best.x[frames[origin]], options.wave, axis=0)
+    solved = run(
+        problem, at, start, run_length=options.wave, options=options.fine, goal=goal
+    )
+    return best.offer(at, solved)
+
+
+def _try(
+    problem: Problem,
+    best: Poses,
+    frames: np.ndarray,
+    start: np.ndarray,
     free_angle: np.ndarray,
     options: SearchOptions,
 ) -> np.ndarray:
-    gap = best.x[here][:, free_angle] - best.x[there][:, free_angle]
+    """Tries starts for frames; returns the frames that took another pose.
+
+    After a few steps a start is given up if its cost is not near the best, or if it
+    is on its way to the pose that the frame has already.
+    """
+    few = options.fine.replace(max_steps=options.probe_steps)
+    probe = run(problem, frames, start, options=few)
+    now = best.x[frames]
+    lower = probe.total < best.cost[frames] * (1 - _ANOTHER)
+    near = probe.total < best.cost[frames] * _HOPEFUL
+    apart = _gap(probe.x, now, free_angle) > 0.5 * _gap(start, now, free_angle)
+    hopeful = lower | (near & apart)
+    frames, start = frames[hopeful], probe.x[hopeful]
+    if len(frames) == 0:
+        return frames
+    return best.offer(frames, run(problem, frames, start, options=options.fine))
+
+
+def _gap(a: np.ndarray, b: np.ndarray, free_angle: np.ndarray) -> np.ndarray:
+    """Returns the largest angle between poses, whole turns taken out, rad. [P]."""
+    gap = a[:, free_angle] - b[:, free_angle]
     gap = np.abs((gap + np.pi) % (2 * np.pi) - np.pi)
-    return gap.max(axis=1, initial=0.0) > options.jump_rad
+    return gap.max(axis=1, initial=0.0)

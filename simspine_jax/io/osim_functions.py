@@ -9,10 +9,10 @@ beyond their end knots, with the slope they have there.
 from simspine_jax.body.spec import (
     Function,
     Linear,
-    NaturalSpline,
     PiecewiseLinear,
     Polynomial,
     Scaled,
+    SimmSpline,
 )
 from simspine_jax.io import osim_xml
 from simspine_jax.io.osim_xml import Document, Element
@@ -98,7 +98,7 @@ def read_function(
     x, y = _knots(document, element, owner, least)
     if len(x) == 1:
         return Linear(y)
-    return NaturalSpline(x, y) if kind in SPLINES else PiecewiseLinear(x, y)
+    return SimmSpline(x, y) if kind in SPLINES else PiecewiseLinear(x, y)
 
 
 def _linear(document: Document, element: Element, arguments: int, owner: str) -> Linear:

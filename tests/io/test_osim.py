@@ -11,10 +11,10 @@ from simspine_jax.body.spec import (
     Linear,
     ModelError,
     ModelSpec,
-    NaturalSpline,
     PiecewiseLinear,
     Polynomial,
     Scaled,
+    SimmSpline,
 )
 from simspine_jax.io import osim
 
@@ -251,11 +251,11 @@ def test_components_come_before_the_sets(read):
         ),
         (
             "<SimmSpline><x>0 1 2</x><y>3 4 5</y></SimmSpline>",
-            NaturalSpline((0.0, 1.0, 2.0), (3.0, 4.0, 5.0)),
+            SimmSpline((0.0, 1.0, 2.0), (3.0, 4.0, 5.0)),
         ),
         (
             "<natCubicSpline><x>0 1</x><y>3 4</y></natCubicSpline>",
-            NaturalSpline((0.0, 1.0), (3.0, 4.0)),
+            SimmSpline((0.0, 1.0), (3.0, 4.0)),
         ),
         (
             "<PiecewiseLinearFunction><x>0 1</x><y>3 4</y></PiecewiseLinearFunction>",

@@ -1,0 +1,144 @@
+"""What the experiments on a marker trial share: inputs, messages and timing."""
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simspine_jax import IkTasks, MarkerTrajectory, Model
+
+_DEMO = "Pose2Sim/S00_Demo_BatchSession/S00_P00_SingleParticipant/S00_P00_OpenSim"
+_MODEL = ("pose2sim-0.8.4", f"{_DEMO}/Model_Pose2Sim_body25b_scaled.osim")
+_SETUP = ("pose2sim-0.8.4", "Pose2Sim/OpenSim_Setup/IK_Setup_Pose2Sim_Body25b.xml")
+_TRC = ("pose2sim-0.4.15", "Pose2Sim/Demo/opensim/Balancing_for_IK.trc")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Inputs of a fit; ``tasks`` is None where every shared marker counts alike."""
+
+    model: "Model"
+    trajectory: "MarkerTrajectory"
+    tasks: "IkTasks | None"
+    model_path: Path
+    trc_path: Path
+    files: tuple[Path, ...]
+
+
+def load(config: Any) -> Trial:
+    """Reads the files that the configuration names, or the demo's.
+
+    Args:
+        config: Fields ``model``, ``trc``, ``setup``, ``markers``, ``frames`` and
+            ``keep_coordinate_tasks``.
+
+    Raises:
+        ValueError: A file cannot be used; one sentence says why.
+        FileNotFoundError: A file is not there.
+    """
+    import simspine_jax as sj
+    from simspine_jax.io import trc
+
+    model_path = _path(config.model, _MODEL)
+    trc_path = _path(config.trc, _TRC)
+    wants_setup = config.setup or not config.model
+    setup = _path(config.setup, _SETUP) if wants_setup else None
+    say(f"model   {model_path}")
+    model = sj.load_model(model_path, config.markers)
+    say(f"trial   {trc_path}")
+    trajectory: Any = sj.read_trc(trc_path)
+    trc.require_human_size(trajectory, trc_path)
+    tasks = sj.read_ik_setup(setup, model) if setup else None
+    if tasks is not None and not config.keep_coordinate_tasks:
+        tasks = tasks.without_coordinate_tasks()
+    say(f"weights {setup or 'every shared marker 1'}{_held(tasks)}")
+    if config.frames:
+        trajectory = trajectory.replace(
+            points=trajectory.points[: config.frames],
+            valid=trajectory.valid[: config.frames],
+        )
+    shared = [n for n in trajectory.names if n in model.marker_names]
+    index = [trajectory.names.index(n) for n in shared]
+    if shared and not trajectory.valid[:, index].any():
+        raise ValueError(
+            f"{trc_path}: none of the {len(shared)} markers that the model has is "
+            "seen in any frame"
+        )
+    extra = [Path(config.markers)] if config.markers else []
+    files = (model_path, trc_path, *([setup] if setup else []), *extra)
+    return Trial(model, trajectory, tasks, model_path, trc_path, files)
+
+
+def given(fields: Any) -> dict[str, Any]:
+    """Returns the fields of a ConfigDict that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def say(text: str) -> None:
+    """Prints a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Prints every warning of the library as one line of standard error."""
+
+    def show(message, category, *_, **__) -> None:
+        del category
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+class Progress:
+    """Says how far a long fit is and how long it will take yet."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Prints a line after each part but the last."""
+        spent = time.monotonic() - self.start
+        if done < total:
+            left = spent * (total - done) / done
+            say(f"  {done} of {total} frames, {spent:.0f} s, about {left:.0f} s left")
+
+
+@contextlib.contextmanager
+def compile_seconds() -> Iterator[list[float]]:
+    """Collects the seconds of each compilation, or of its reading from the cache."""
+    import jax
+
+    found: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _path(given: str | None, demo: tuple[str, str]) -> Path:
+    if given is not None:
+        return Path(given)
+    from third_party import fetch
+
+    return fetch.fetch(demo[0]) / demo[1]
+
+
+def _held(tasks: "IkTasks | None") -> str:
+    if tasks is None or not tasks.coordinate_tasks:
+        return ", no coordinate held"
+    return ", holding " + ", ".join(task.name for task in tasks.coordinate_tasks)

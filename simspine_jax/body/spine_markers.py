@@ -1,0 +1,97 @@
+"""SIMSPINE's 15 spine keypoints as virtual markers on the bodies of a model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from simspine_jax.body.kinematics import BodyPoses, forward_kinematics
+from simspine_jax.body.model import Model
+from simspine_jax.skeletons import simspine, simspine_markers
+
+# Body, and place in its frame (m), of each. The points of the neck below the skull
+# sit on the torso, so that only Head and Nose follow the neck.
+PLACES = tuple(simspine_markers.MARKERS[name] for name in simspine.SPINE_NAMES)
+
+# Of the generic model that the places refer to (Pose2Sim's full-body model), by body:
+# the scale factors its own file records, and where its joint to the parent lies, m.
+# Other releases of it have the head's origin elsewhere, so that places count from
+# the joint.
+GENERIC = {
+    "pelvis": (1.0, (0.0, 0.0, 0.0)),
+    "lumbar5": (0.93, (0.0, 0.0, 0.0)),
+    "lumbar3": (0.93, (-0.0006, -0.0012, 0.0)),
+    "lumbar1": (0.93, (0.0014, -0.0038, 0.0)),
+    "torso": (0.89, (-0.0129, 0.1154, 0.0)),
+    "head": (1.0, (0.0, 0.03, 0.0)),
+}
+
+
+def missing_bodies(model: Model) -> tuple[str, ...]:
+    """Returns the bodies that carry spine markers and that the model lacks."""
+    needed = dict.fromkeys(body for body, _ in PLACES)
+    return tuple(body for body in needed if body not in model.body_names)
+
+
+def spine_marker_positions(
+    model: Model, q: Float[Array | np.ndarray, "*batch n"]
+) -> Float[Array, "*batch 15 3"]:
+    """Places the 15 spine keypoints.
+
+    Args:
+        model: A model with the bodies of SIMSPINE's spine.
+        q: All coordinates in ``coordinate_names`` order, rad and m.
+
+    Returns:
+        Positions in ground, m, in the order of ``simspine.SPINE_NAMES``.
+
+    Raises:
+        ValueError: The model lacks one of the bodies.
+
+    Source: SIMSPINE's marker set. A body's scale is its recorded factor over the
+    one recorded in the generic model, where it is not 1 (0.89 at the torso).
+    """
+    require_bodies(model)
+    return from_poses(model, forward_kinematics(model, jnp.asarray(q)))
+
+
+def from_poses(model: Model, poses: BodyPoses) -> Float[Array, "*batch 15 3"]:
+    """Places the 15 spine keypoints on bodies already posed.
+
+    Args:
+        model: Whose poses; gives each body's scale factors.
+        poses: All bodies of the model.
+
+    Returns:
+        As ``spine_marker_positions``.
+
+    Raises:
+        ValueError: The model lacks one of the bodies.
+    """
+    require_bodies(model)
+    bodies = np.array([model.body_names.index(body) for body, _ in PLACES])
+    rotation = jnp.asarray(poses.rotation)[..., bodies, :, :]
+    factor = np.array([GENERIC[body][0] for body, _ in PLACES])[:, None]
+    joint = np.array([GENERIC[body][1] for body, _ in PLACES])
+    scale = jnp.asarray(model.scale_factors)[bodies] / factor
+    away = np.array([offset for _, offset in PLACES]) - joint
+    offset = jnp.asarray(model.child_translation)[bodies] + scale * away
+    offset = offset.astype(rotation.dtype)
+    turned = jnp.einsum(
+        "...kij,kj->...ki", rotation, offset, precision=jax.lax.Precision.HIGHEST
+    )
+    return turned + jnp.asarray(poses.position)[..., bodies, :]
+
+
+def require_bodies(model: Model) -> None:
+    """Refuses a model that cannot carry the spine keypoints.
+
+    Raises:
+        ValueError: The model lacks one of the bodies.
+    """
+    missing = missing_bodies(model)
+    if missing:
+        raise ValueError(
+            f"the model has no body {missing[0]!r}, which carries one of the 15 spine "
+            f"keypoints; it has {', '.join(model.body_names)}"
+        )
