@@ -86,11 +86,15 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Prints every warning of the library as one line of standard error."""
+    """Prints each warning of the library once, as one line of standard error."""
+    said = set()
 
     def show(message, category, *_, **__) -> None:
         del category
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+        text = " ".join(str(message).split())
+        if text not in said:
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+        said.add(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

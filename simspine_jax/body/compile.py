@@ -7,18 +7,22 @@ from simspine_jax.body.model import Model, Topology
 from simspine_jax.body.spec import (
     GROUND,
     AxisSpec,
+    CoordinateSpec,
     Linear,
     ModelError,
     ModelSpec,
 )
+
+# Files round what they say; rad or m.
+_LOCK_TOLERANCE = 1e-6
 
 
 def compile_model(spec: ModelSpec) -> Model:
     """Returns the compiled model, numbers as float64 NumPy arrays.
 
     Raises:
-        ModelError: A body without a joint, a loop, couplers that form a circle, or
-            one that drives a locked coordinate.
+        ModelError: A body without a joint, a loop, an axis without a direction,
+            couplers that form a circle, or a locked coordinate that one moves.
     """
     body_index = {name: i for i, name in enumerate(spec.bodies)} | {GROUND: -1}
     coordinates = [c for j in spec.joints for c in j.coordinates]
@@ -49,6 +53,7 @@ def compile_model(spec: ModelSpec) -> Model:
             sums[row, c] += weight
 
     pairs, coupler_rows = _couplers(spec, coordinate_index)
+    _check_locks(spec, coordinates)
     dependent = {d for d, _ in pairs}
     free = tuple(
         i for i, c in enumerate(coordinates) if not c.locked and i not in dependent
@@ -184,6 +189,35 @@ def _couplers(
             known.add(c.dependent)
             waiting.remove(c)
     return tuple(pairs), rows
+
+
+def _check_locks(spec: ModelSpec, coordinates: list[CoordinateSpec]) -> None:
+    """Refuses couplers that move a locked coordinate, or hold it off its default.
+
+    OpenSim then solves the coupler for the independent coordinate, or fails.
+    """
+    known = {c.name: c for c in coordinates}
+    couplers = {c.dependent: c for c in spec.couplers}
+
+    def standing(name: str) -> float | None:
+        """The value of a coordinate that nothing can move; else None."""
+        if name not in couplers:
+            return known[name].default if known[name].locked else None
+        argument = standing(couplers[name].independents[0])
+        if argument is None:
+            return None
+        return curves.value(couplers[name].function, argument)
+
+    for name, coupler in couplers.items():
+        if not known[name].locked:
+            continue
+        value = standing(name)
+        if value is None or abs(value - known[name].default) > _LOCK_TOLERANCE:
+            raise ModelError(
+                f"{spec.source}: coordinate {name!r} is locked at "
+                f"{known[name].default:g}, and coupler {coupler.name!r} sets it too; "
+                "unlock it, lock what drives it, or leave the coupler out"
+            )
 
 
 def _unit(spec: ModelSpec, axis: AxisSpec) -> np.ndarray:

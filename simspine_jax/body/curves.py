@@ -89,6 +89,14 @@ def unscaled(function: spec.Function) -> tuple[float, spec.Function]:
     return scale, function
 
 
+def value(function: spec.Function, x: float) -> float:
+    """Evaluates a function of one argument on the host."""
+    breaks, origins, coefficients = _pieces(function)
+    piece = int(np.searchsorted(breaks, x, side="right"))
+    powers = (x - origins[piece]) ** np.arange(coefficients.shape[1])
+    return float(coefficients[piece] @ powers)
+
+
 def _pieces(function: spec.Function) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns break points [K], origins [K + 1] and coefficients [K + 1, D + 1]."""
     scale, inner = unscaled(function)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -13,13 +14,14 @@ from simspine_jax.types import Array
 
 def scale_model(
     model: Model,
-    factors: Mapping[str, Sequence[float]] | Float[Array, "b 3"] | np.ndarray,
+    factors: Mapping[str, Sequence[float] | Array] | Array,
 ) -> Model:
     """Scales bodies along their own axes.
 
     Joint frames and markers move with the body they are fixed to; translations that
     a joint's functions make scale with its parent body, those that are a coordinate
-    itself do not. Limits, couplers and default values stay.
+    itself do not, but a coupler that sets such a coordinate does. Limits and default
+    values stay.
 
     Args:
         model: Compiled model.
@@ -32,8 +34,11 @@ def scale_model(
     Raises:
         ValueError: A body that the model does not have, or a wrong shape.
 
-    Source: OpenSim 4.6 ``Model::scale``; mass properties and muscles do not exist
-    here.
+    Source: OpenSim 4.6 ``Model::scale``, which it equals but for three things that
+    OpenSim makes depend on how a file is written: axes count at unit length; a frame
+    or marker fixed to a turned offset frame scales along its body's axes, not the
+    offset frame's (no difference if x, y and z scale alike); couplers of lengths may
+    scale unevenly. Mass properties and muscles do not exist here.
     """
     shape = (len(model.body_names), 3)
     if isinstance(factors, Mapping):
@@ -62,15 +67,42 @@ def scale_model(
     along = jnp.sum(
         jnp.abs(jnp.asarray(model.axis_direction)) * above[:, None], axis=2
     )  # [b, 6]
-    sliding = jnp.arange(6)[None] >= 3  # noqa: PLR2004
-    stays = (jnp.asarray(model.axis_is_coordinate) > 0) | ~sliding
-    stretch = jnp.where(stays | grounded, 1.0, along)
+    sliding = jnp.arange(6)[None] >= 3
+    is_coordinate = jnp.asarray(model.axis_is_coordinate) > 0
+    stretch = jnp.where(is_coordinate | ~sliding | grounded, 1.0, along)
     return dataclasses.replace(
         model,
         parent_translation=model.parent_translation * above,
         child_translation=model.child_translation * table,
         axis_slope=model.axis_slope * stretch,
         axis_offset=model.axis_offset * stretch,
+        coupler_curves=dataclasses.replace(
+            model.coupler_curves,
+            coefficients=model.coupler_curves.coefficients
+            * _coupler_stretch(model, above)[:, None, None],
+        ),
         marker_offset=model.marker_offset * carried,
         scale_factors=model.scale_factors * table,
     )
+
+
+def _coupler_stretch(
+    model: Model, above: Float[Array, "b 3"]
+) -> Float[jax.Array, " couplers"]:
+    """Returns the factor of each coupler: that of the length it sets, else 1."""
+    squared = jnp.asarray(model.axis_direction) ** 2  # unit axes: weights that add to 1
+    along = jnp.sum(squared * above[:, None], axis=2).reshape(-1)  # [6 b]
+    plain = (jnp.asarray(model.axis_is_coordinate) > 0).reshape(-1)
+    topology = model.topology
+    rows = [jnp.ones(())]  # so that a model without couplers has a dtype
+    for dependent, _ in topology.couplers:
+        slides = [
+            axis
+            for axis, source in enumerate(topology.axis_sources)
+            if source == dependent and axis % 6 >= 3
+        ]
+        alone = len(slides) == 1 and not topology.angular[dependent]
+        rows.append(
+            jnp.where(plain[slides[0]], along[slides[0]], 1.0) if alone else rows[0]
+        )
+    return jnp.stack(rows)[1:]

@@ -9,6 +9,7 @@ predicted SD of k is ``sigma sqrt((J^T J)^-1_kk)``.
 import jax
 import numpy as np
 
+from simspine_jax.body import couplers
 from simspine_jax.body.jacobian import marker_jacobian
 from simspine_jax.fitting.ik_prepare import Plan
 
@@ -39,13 +40,23 @@ def coordinate_sd(
     sd[:, plan.unknowns] = noise_m * np.sqrt(variance)
     still = set(model.topology.free) - set(plan.unknowns.tolist())
     sd[:, sorted(still)] = np.inf
-    for dependent, independent in model.topology.couplers:
-        sd[:, dependent] = sd[:, independent]
+    free = np.asarray(model.topology.free, int)
+    _, slope = couplers.expand_lanes(model, np.asarray(model.free_of(q), plan.dtype).T)
+    root = couplers.driving_free(model.topology)
+    for dependent, _ in model.topology.couplers:
+        if dependent in root:
+            size = np.abs(np.asarray(slope[dependent]))
+            driving = sd[:, free[root[dependent]]]
+            # A coupler that is flat there holds its coordinate, whatever drives it.
+            sd[:, dependent] = np.where(size > 0, driving, 0.0) * size
     return sd
 
 
 def determined(
-    plan: Plan, sd: np.ndarray, angle_rad: float = np.deg2rad(5.0), length_m: float = 0.02
+    plan: Plan,
+    sd: np.ndarray,
+    angle_rad: float = np.deg2rad(5.0),
+    length_m: float = 0.02,
 ) -> np.ndarray:
     """Returns whether each coordinate's SD is below 5 degrees or 20 mm. [T, N]."""
     angle = np.asarray(plan.model.coordinate_is_angle)

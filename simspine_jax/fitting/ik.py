@@ -7,7 +7,7 @@ Both cut time into chunks of one padded size, so that one compilation serves all
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from flax import struct
 from simspine_jax.body.model import Model
 from simspine_jax.core import levenberg_marquardt as lm
 from simspine_jax.fitting import (
+    euler_branches,
     identifiability,
     ik_prepare,
     ik_problem,
@@ -45,15 +46,18 @@ class IkOptions:
             parity) or "normalised" (both on the same footing, for use).
         search: How hard the global search tries.
         chunk_frames: Frames solved together, also the padded size of a call.
-        lanes: Problems in work at once.
+        lanes: Problems in work at once in one call; 0 for 64 on a CPU, 2048 on an
+            accelerator.
+        few_lanes: The same for calls of few problems; 0 for 8 or 128.
         warn_prior_ratio: Warn when a task's curvature exceeds this multiple of the
             markers' marginal information on its coordinate.
     """
 
     objective: str = "normalised"
     search: SearchOptions = field(default_factory=SearchOptions)
-    chunk_frames: int = 4096
-    lanes: int = 256
+    chunk_frames: int = 8192
+    lanes: int = 0
+    few_lanes: int = 0
     warn_prior_ratio: float = 1.0
 
 
@@ -154,6 +158,7 @@ def fit_ik(
     return concatenate(parts)
 
 
+@runtime_checkable
 class MotionWriter(Protocol):
     """Takes the fitted motion piece by piece."""
 
@@ -206,6 +211,16 @@ def fit_ik_stream(
     return frames
 
 
+def _bucket(options: IkOptions) -> Bucket:
+    on_cpu = jax.default_backend() == "cpu"
+    return Bucket(
+        options.chunk_frames,
+        options.chunk_frames,
+        options.lanes or (64 if on_cpu else 2048),
+        options.few_lanes or (8 if on_cpu else 128),
+    )
+
+
 def make_plan(
     model: Model,
     names: tuple[str, ...],
@@ -238,7 +253,7 @@ def _fit_pieces(
     """Fits pieces in order; each starts from what the one before it found."""
     seed = before = None
     ratio: dict[str, float] | None = None
-    bucket = Bucket(options.chunk_frames, options.chunk_frames, options.lanes)
+    bucket = _bucket(options)
     angle, spread, root = ik_prepare.starting_ranges(plan)
     lower = np.asarray(plan.model.lower)[plan.unknowns]
     upper = np.asarray(plan.model.upper)[plan.unknowns]
@@ -255,21 +270,36 @@ def _fit_pieces(
         if len(filled):
             seed = best.x[-1]
         x = _spread_to_empty(best.x, filled, total, default if seed is None else seed)
-        base = np.broadcast_to(problem.base, (total, len(problem.base))).copy()
-        base[:, list(plan.columns)] = x
-        q = np.asarray(plan.model.expand(base))
+        rows = np.zeros((bucket.frames, x.shape[1]), x.dtype)
+        rows[:total] = x
+        q, *terms = (
+            np.asarray(a)[:total]
+            for a in jax.device_get(
+                _outcome(
+                    plan.model,
+                    plan.columns,
+                    plan.tasked,
+                    problem.base,
+                    rows,
+                    ik_prepare.padded(data, bucket.frames),
+                )
+            )
+        )
+        q = euler_branches.follow(plan.model, q, plan.tasked, before)
         q = unwrap.unwrap(plan.model, q, plan.tasked, before)
         if total:
             before = q[-1]
         if ratio is None and len(filled):
-            few = filled[:: max(1, len(filled) // 16)]
-            ratio = identifiability.prior_dominance(plan, q[few], data.weight[few])
+            few = filled[np.linspace(0, len(filled) - 1, 16).astype(int)]
+            ratio = {}
+            if plan.tasked:
+                ratio = identifiability.prior_dominance(plan, q[few], data.weight[few])
             _warn(plan, ratio, options)
         status = np.full(total, EMPTY, np.int32)
         status[filled] = best.status
         steps = np.zeros(total, int)
         steps[filled] = best.steps
-        yield _solution(plan, piece, data, q, status, steps, ratio or {})
+        yield _solution(plan, piece, data, q, terms, status, steps, ratio or {})
 
 
 def _spread_to_empty(
@@ -285,12 +315,8 @@ def _spread_to_empty(
     return x[np.where(closer, left, place)]
 
 
-def _solution(plan, piece, data, q, status, steps, ratio) -> IkSolution:
-    q_free = np.asarray(plan.model.free_of(q))
-    marker, task, distance = (
-        np.asarray(a)
-        for a in _objectives(plan.model, plan.tasked, q_free, data)
-    )
+def _solution(plan, piece, data, q, terms, status, steps, ratio) -> IkSolution:
+    marker, task, distance = terms
     index = [piece.names.index(n) for n in plan.marker_names]
     weight = np.asarray(piece.valid)[:, index] * plan.weights[None]
     if piece.weight is not None:
@@ -316,7 +342,7 @@ def _solution(plan, piece, data, q, status, steps, ratio) -> IkSolution:
     )
 
 
-_objectives = jax.jit(ik_problem.objectives, static_argnums=1)
+_outcome = jax.jit(ik_problem.outcome, static_argnums=(1, 2))
 
 
 def _warn(plan: Plan, ratio: dict[str, float], options: IkOptions) -> None:

@@ -158,12 +158,15 @@ def observations(plan: Plan, trajectory: MarkerTrajectory) -> IkData:
     )
 
 
+def padded(data: IkData, frames: int) -> IkData:
+    """Returns observations with empty frames behind them."""
+    short = frames - len(data.points)
+    pad = lambda a: np.concatenate([a, np.zeros((short, *a.shape[1:]), a.dtype)])
+    return IkData(*(pad(np.asarray(a)) for a in _fields(data)))
+
+
 def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
-    """Pads the observations of one chunk to the bucket."""
-    count = len(data.points)
-    pad = lambda a: np.concatenate(
-        [a, np.zeros((bucket.frames - count, *a.shape[1:]), a.dtype)]
-    )
+    """Pads the observations of one chunk to the bucket and puts them on the device."""
     model = plan.model
     index = plan.unknowns
     return Problem(
@@ -177,8 +180,8 @@ def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
         marker_block=plan.marker_block,
         task_block=plan.task_block,
         n_blocks=plan.n_blocks,
-        data=jax.device_put(IkData(*(pad(np.asarray(a)) for a in _fields(data)))),
-        n_frames=count,
+        data=jax.device_put(padded(data, bucket.frames)),
+        n_frames=len(data.points),
         bucket=bucket,
     )
 

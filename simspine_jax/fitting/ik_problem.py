@@ -126,16 +126,23 @@ def task_terms(
     return q[index].T - target, rows
 
 
-def objectives(
+def outcome(
     model: Model,
+    columns: tuple[int, ...],
     tasked: tuple[int, ...],
-    q_free: Float[Array, "w f"],
+    base: Float[Array, " f"],
+    x: Float[Array, "w n"],
     data: IkData,
-) -> tuple[Float[Array, " w"], Float[Array, " w"], Float[Array, "w m"]]:
-    """Returns the marker part, the task part and the marker distances, m."""
-    q = model.expand(q_free)
+) -> tuple[
+    Float[jax.Array, "w q"],
+    Float[jax.Array, " w"],
+    Float[jax.Array, " w"],
+    Float[jax.Array, "w m"],
+]:
+    """Returns coordinates, marker part, task part and marker distances, m."""
+    q = model.expand(place(columns, x, base))
     distance2 = jnp.sum((marker_positions(model, q) - data.points) ** 2, axis=2)
     marker = 0.5 * jnp.sum(data.weight * distance2, axis=1)
     miss = q[:, np.asarray(tasked, int)] - data.task_target
     task = 0.5 * jnp.sum(data.task_weight * miss**2, axis=1)
-    return marker, task, jnp.sqrt(jnp.where(data.weight > 0, distance2, 0.0))
+    return q, marker, task, jnp.sqrt(jnp.where(data.weight > 0, distance2, 0.0))

@@ -19,12 +19,12 @@ from simspine_jax.fitting.ik_problem import Blocks, IkData
 
 @dataclass(frozen=True)
 class Bucket:
-    """Padded sizes of one call: frames, problems, and lanes for few or many runs."""
+    """Padded sizes of one call: frames, problems, and lanes for many or few runs."""
 
     frames: int
     problems: int
     lanes: int
-    few_lanes: int = 16
+    few_lanes: int
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,10 @@ def run(
     Returns:
         Results in the order of the problems.
     """
-    size = problem.bucket.problems // run_length * run_length
+    bucket = problem.bucket
     if goal is None:
         goal = np.full(len(frames), np.inf)
+    size = bucket.problems // run_length * run_length
     parts = [
         _run_part(
             problem,
@@ -116,7 +117,7 @@ def run(
             only_limbs,
             options or lm.LmOptions(),
         )
-        for i in range(0, len(frames), size)
+        for i in range(0, max(len(frames), 1), size)
     ]
     return Solved(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
@@ -135,7 +136,7 @@ def _run_part(
     padded[:count] = start
     below = np.full(bucket.problems, np.inf, start.dtype)
     below[:count] = goal
-    few = count <= bucket.few_lanes * 2 * run_length
+    few = count <= 2 * bucket.few_lanes * run_length
     frame = np.zeros(bucket.problems, np.int32)
     frame[:count] = frames
     block = problem.block if only_limbs else np.zeros_like(problem.block)

@@ -8,7 +8,7 @@ are tracked from them; and where neighbouring frames disagree each tries the
 other's solution until nothing improves.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class SearchOptions:
         body_starts: Whole-body starts of every anchor.
         limb_starts: Limb poses tried at every anchor in one round.
         limb_rounds: Rounds of limb restarts, each with the trunk improved.
+        long_trial: From this many frames on a chunk has so many anchors' worth of
+            neighbours that each gets a third of the starts and one round.
         neighbours: Frame offsets whose solutions a frame tries, in trials so short
             that every frame can try all; in longer ones only the next and the last
             frame are tried, where they disagree.
@@ -47,15 +49,16 @@ class SearchOptions:
     """
 
     anchor_stride: int = 5
-    max_anchors: int = 12
+    max_anchors: int = 16
     body_starts: int = 8
     limb_starts: int = 32
     limb_rounds: int = 2
+    long_trial: int = 1024
     neighbours: tuple[int, ...] = (1, 2, 5)
     wave: int = 64
     jump_rad: float = 0.35
     max_sweeps: int = 40
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
     rough: LmOptions = field(
         default_factory=lambda: LmOptions(max_steps=40, relative_tolerance=1e-3)
     )
@@ -65,7 +68,7 @@ class SearchOptions:
     @property
     def fine(self) -> LmOptions:
         """Solver limits of the poses that are returned."""
-        return LmOptions(relative_tolerance=self.tolerance)
+        return LmOptions(max_steps=60, relative_tolerance=self.tolerance)
 
 
 @dataclass
@@ -121,6 +124,13 @@ def search(
     if total == 0 or n == 0:
         return best
     anchors = anchor_frames(total, options)
+    if total >= options.long_trial:
+        options = replace(
+            options,
+            body_starts=-(-options.body_starts // 3),
+            limb_starts=-(-options.limb_starts // 3),
+            limb_rounds=1,
+        )
     rng = np.random.default_rng(options.seed)
 
     # Whole-body starts: the default pose, then it turned every way.
@@ -138,6 +148,9 @@ def search(
     _exchange(problem, best, anchors, (1, 2), free_angle, options, everywhere=True)
 
     _track(problem, best, anchors, options)
+    if problem.n_blocks > 1:
+        between = np.linspace(0, total - 1, len(anchors) + 1).round().astype(int)
+        _restart_limbs(problem, best, np.unique(between), spread, rng, options)
     few = total * 2 * len(options.neighbours) <= problem.bucket.problems
     every = np.arange(total)
     _exchange(
@@ -187,7 +200,8 @@ def _track(
 ) -> None:
     """Solves every frame in runs along time, each run from its nearest anchor."""
     total = problem.n_frames
-    length = min(16, max(1, -(-total // problem.bucket.lanes)))
+    # Long runs start far from an anchor less often, many runs keep lanes busy.
+    length = min(16, max(1, total // (8 * problem.bucket.lanes)))
     n_runs = -(-total // length)
     frames = np.minimum(np.arange(n_runs * length), total - 1)
     nearest = anchors[np.abs(frames[:, None] - anchors[None]).argmin(axis=1)]
@@ -231,7 +245,14 @@ def _exchange(
         ok = np.isin(frames[there], changed) & (gap > options.jump_rad)
         if not ok.any():
             return
-        changed = _carry(problem, best, frames, there[ok], (here - there)[ok], options)
+        origin, way = there[ok], (here - there)[ok]
+        at, start = frames[here[ok]], best.x[frames[origin]]
+        hopeful = np.ones(len(at), bool)
+        if not everywhere:
+            hopeful = _probe(problem, best, at, start, free_angle, options)[0]
+        if not hopeful.any():
+            return
+        changed = _carry(problem, best, frames, origin[hopeful], way[hopeful], options)
 
 
 def _pairs(count: int, offsets: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -270,22 +291,36 @@ def _try(
     free_angle: np.ndarray,
     options: SearchOptions,
 ) -> np.ndarray:
-    """Tries starts for frames; returns the frames that took another pose.
+    """Tries starts for frames; returns the frames that took another pose."""
+    hopeful, x = _probe(problem, best, frames, start, free_angle, options)
+    frames, start = frames[hopeful], x[hopeful]
+    if len(frames) == 0:
+        return frames
+    return best.offer(frames, run(problem, frames, start, options=options.fine))
 
-    After a few steps a start is given up if its cost is not near the best, or if it
-    is on its way to the pose that the frame has already.
+
+def _probe(
+    problem: Problem,
+    best: Poses,
+    frames: np.ndarray,
+    start: np.ndarray,
+    free_angle: np.ndarray,
+    options: SearchOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes a few steps from each start and returns whether to go on, and from where.
+
+    A start is given up if its cost is not near the best by then, or if it is on its
+    way to the pose that the frame has already.
     """
+    if len(frames) == 0:
+        return np.zeros(0, bool), start
     few = options.fine.replace(max_steps=options.probe_steps)
     probe = run(problem, frames, start, options=few)
     now = best.x[frames]
     lower = probe.total < best.cost[frames] * (1 - _ANOTHER)
     near = probe.total < best.cost[frames] * _HOPEFUL
     apart = _gap(probe.x, now, free_angle) > 0.5 * _gap(start, now, free_angle)
-    hopeful = lower | (near & apart)
-    frames, start = frames[hopeful], probe.x[hopeful]
-    if len(frames) == 0:
-        return frames
-    return best.offer(frames, run(problem, frames, start, options=options.fine))
+    return lower | (near & apart), probe.x
 
 
 def _gap(a: np.ndarray, b: np.ndarray, free_angle: np.ndarray) -> np.ndarray:
