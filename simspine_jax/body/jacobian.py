@@ -96,7 +96,7 @@ def entry_jacobian(
         return x, jnp.zeros((t, 3 * m, len(entries)), dtype)
     axes = np.array([(e.body, e.slot) for e in entries])
     rate = _rates(model, entries, joints.curve_slopes, chain)  # [e, t]
-    twist = kinematics.axis_twists(model, joints)[axes[:, 0], :, axes[:, 1]]
+    twist = kinematics.axis_twists(joints)[axes[:, 0], axes[:, 1]]
     twist = (twist * rate[:, None]).astype(dtype)
     twist = jnp.transpose(twist, (2, 1, 0))  # [t, 6, e]
     carried = np.array(

@@ -1,15 +1,17 @@
 """Forward kinematics of a compiled model, batched, with its geometric derivative.
 
 Notation: T lanes (frames) stand last, so that every operation runs over contiguous
-lanes; B bodies, M markers. A transform is [3, 4, T]: rotation and translation.
-``G`` is ground, ``P`` the parent body, ``F`` the joint frame on the parent, ``M`` the
-joint frame on the child, ``C`` the child body: ``X_GC = X_GP X_PF X_FM(q) X_MC``.
-A twist is ``(w, v)``: angular velocity, and velocity of the point of the body that is
-at the ground origin, so that a point x of the body moves with ``v + w x x``.
+lanes; B bodies, M markers. A frame is [4, 3, T]: its three axes, then its origin, as
+seen from the frame it is given in. ``G`` is ground, ``P`` the parent body, ``F`` the
+joint frame on the parent, ``M`` the joint frame on the child, ``C`` the child body:
+``X_GC = X_GP X_PF X_FM(q) X_MC``. A twist is ``(w, v)``: angular velocity, and
+velocity of the point of the body that is at the ground origin, so that a point x of
+the body moves with ``v + w x x``.
 
-Products are written as contractions rather than elementwise: the CPU compiler
-stores a contraction's result but computes a fused elementwise chain again for every
-element that reads it, which made this module ten times slower (measured).
+The CPU compiler fuses a chain of small elementwise products and then computes it
+again for every element that reads it, which made this module ten times slower
+(measured). It stores what goes in and out of a contraction, so that here per-lane
+products stand between contractions with constants.
 """
 
 import math
@@ -58,7 +60,7 @@ def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
     """
     q = jnp.asarray(q)
     x = body_transforms(model.with_dtype(q.dtype), lanes_last(q))
-    x = jnp.transpose(x, (3, 0, 1, 2)).reshape(*q.shape[:-1], x.shape[0], 3, 4)
+    x = jnp.transpose(x, (3, 0, 2, 1)).reshape(*q.shape[:-1], x.shape[0], 3, 4)
     return BodyPoses(x[..., :3], x[..., 3])
 
 
@@ -79,24 +81,23 @@ def lanes_last(q: Float[Array, "*batch n"]) -> Float[jax.Array, "n t"]:
 
 
 def place_markers(
-    model: Model, x_gc: Float[Array, "b 3 4 t"]
+    model: Model, x_gc: Float[Array, "b 4 3 t"]
 ) -> Float[jax.Array, "m 3 t"]:
-    """Returns marker positions from body transforms, lanes last."""
+    """Returns marker positions from body frames, lanes last."""
     bodies = np.asarray(model.topology.marker_bodies, int)
     offset = model.marker_offset
     if x_gc.shape[0] == 0:
         return jnp.broadcast_to(offset[:, :, None], (*offset.shape, x_gc.shape[3]))
-    x = x_gc[bodies]  # [m, 3, 4, t]
-    turned = jnp.einsum("mijt,mj->mit", x[:, :, :3], offset, precision=_EXACT)
-    fixed = (bodies < 0)[:, None, None]
-    return jnp.where(fixed, offset[:, :, None], turned + x[:, :, 3])
+    weight = jnp.concatenate([offset, jnp.ones_like(offset[:, :1])], axis=1)
+    placed = (weight[:, :, None, None] * x_gc[bodies]).sum(axis=1)
+    return jnp.where((bodies < 0)[:, None, None], offset[:, :, None], placed)
 
 
 @jax.custom_jvp
 def body_transforms(
     model: Model, q: Float[Array, "n t"]
-) -> Float[jax.Array, "b 3 4 t"]:
-    """Returns the transforms X_GC of all bodies, lanes last."""
+) -> Float[jax.Array, "b 4 3 t"]:
+    """Returns the frames X_GC of all bodies, lanes last."""
     return to_bodies(model, joint_transforms(model, q).x_gm)
 
 
@@ -108,11 +109,11 @@ def _body_transforms_jvp(primals, tangents):
     x_dot = jnp.zeros_like(x)
     if not isinstance(q_dot, SymbolicZero):
         rate = axis_rates(model, joints.curve_slopes, q_dot)  # [b, 6, t]
-        own = (axis_twists(model, joints) * rate[:, None]).sum(2)  # [b, 6, t]
+        own = (axis_twists(joints) * rate[:, :, None]).sum(1)  # [b, 6, t]
         chain = jnp.asarray(ancestor_matrix(model.topology), q.dtype)
         twist = jnp.einsum("bk,kct->bct", chain, own, precision=_EXACT)
-        swept = cross(twist[:, :3, None], x)  # [b, 3, 4, t]
-        x_dot = swept.at[:, :, 3].add(twist[:, 3:])
+        swept = cross(twist[:, None, :3], x)  # [b, 4, 3, t]
+        x_dot = swept.at[:, 3].add(twist[:, 3:])
     is_zero = lambda leaf: isinstance(leaf, SymbolicZero)
     if not all(is_zero(d) for d in jax.tree.leaves(model_dot, is_leaf=is_zero)):
         dense = jax.tree.map(
@@ -131,16 +132,14 @@ class JointTransforms:
     """What one walk through the tree gives, lanes last.
 
     Attributes:
-        x_gm: Child-side joint frames in ground. Shape [B, 3, 4, T].
-        parent_rotation: Rotation of the parent's X_GM; identity on ground.
-            Shape [B, 3, 3, T].
-        axes: The six axes of each joint seen from the parent's frame M.
-            Shape [B, 3, 6, T].
+        x_gm: Child-side joint frames in ground. Shape [B, 4, 3, T].
+        base: Axes of the parent-side joint frames in ground. Shape [B, 3, 3, T].
+        axes: The six axes of each joint in its parent-side frame. [B, 6, 3, T].
         curve_slopes: Derivative of every curve. Shape [F, T].
     """
 
     x_gm: Array
-    parent_rotation: Array
+    base: Array
     axes: Array
     curve_slopes: Array
 
@@ -148,99 +147,104 @@ class JointTransforms:
 def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
     """Walks the tree by depth level; plain operations, differentiable throughout."""
     topology = model.topology
-    n_bodies, t = len(topology.body_names), q.shape[1]
+    t = q.shape[1]
     value, slopes = axis_values(model, q)  # [b, 6, t]
-    if n_bodies == 0:
-        none = jnp.zeros((0, 3, 4, t), q.dtype)
-        return JointTransforms(
-            none, none[:, :, :3], jnp.zeros((0, 3, 6, t), q.dtype), slopes
-        )
+    if len(topology.body_names) == 0:
+        none = jnp.zeros((0, 6, 3, t), q.dtype)
+        return JointTransforms(none[:, :4], none[:, :3], none, slopes)
     direction = model.axis_direction  # [b, 6, 3]
     turn = axis_rotations(direction[:, :3], value[:, :3])  # [b, 3(axis), 3, 3, t]
     second = _product(turn[:, 0], turn[:, 1])
+    third = _product(second, turn[:, 2])
     moved = jnp.einsum("bsi,bst->bit", direction[:, 3:], value[:, 3:], precision=_EXACT)
-    x_fm = jnp.concatenate([_product(second, turn[:, 2]), moved[:, :, None]], axis=2)
-    fixed = direction[:, :, :, None] + jnp.zeros((t,), q.dtype)[None, None, None]
-    axes = jnp.stack(
+    # The joint's frame as rows: its axes are the columns of the rotation.
+    x_fm = jnp.concatenate([jnp.swapaxes(third, 1, 2), moved[:, None]], axis=1)
+    fixed = jnp.broadcast_to(direction[..., None], (*direction.shape, t))
+    axes = jnp.concatenate(
         [
-            fixed[:, 0],
-            jnp.einsum("bijt,bj->bit", turn[:, 0], direction[:, 1], precision=_EXACT),
-            jnp.einsum("bijt,bj->bit", second, direction[:, 2], precision=_EXACT),
-            fixed[:, 3],
-            fixed[:, 4],
-            fixed[:, 5],
+            fixed[:, :1],
+            (turn[:, 0] * direction[:, 1, None, :, None]).sum(2)[:, None],
+            (second * direction[:, 2, None, :, None]).sum(2)[:, None],
+            fixed[:, 3:],
         ],
-        axis=2,
-    )  # [b, 3, 6, t], in frame F
-    x_mf = mobile_to_fixed(model)  # [b, 3, 4]
-    both = jnp.einsum(
-        "bij,bjkt->bikt",
-        x_mf[:, :, :3],
-        jnp.concatenate([x_fm, axes], axis=2),
-        precision=_EXACT,
+        axis=1,
+    )  # [b, 6, 3, t], in frame F
+    to_base = mobile_to_fixed(model)  # [b, 4, 4]
+    above = jnp.broadcast_to(
+        jnp.eye(4, 3, dtype=q.dtype)[None, :, :, None], (1, 4, 3, t)
     )
-    local, axes = both[:, :, :4], both[:, :, 4:]
-    origin = jnp.concatenate([jnp.zeros_like(x_mf[:, :, :3]), x_mf[:, :, 3:]], axis=2)
-    local = local + origin[..., None]
-
-    identity = jnp.broadcast_to(
-        jnp.eye(3, 4, dtype=q.dtype)[None, :, :, None], (1, 3, 4, t)
-    )
-    above, levels, ups = identity, [], []
+    levels, bases = [], []
     place = {-1: 0}
     for level in topology.levels:
+        rows = np.asarray(level)
         up = above[np.asarray([place[topology.parents[b]] for b in level])]
-        x = jnp.einsum(
-            "bijt,bjkt->bikt", up[:, :, :3], local[np.asarray(level)], precision=_EXACT
-        )
-        above = jnp.concatenate([x[:, :, :3], x[:, :, 3:] + up[:, :, 3:]], axis=2)
+        base = jnp.einsum("bkj,bjit->bkit", to_base[rows], up, precision=_EXACT)
+        x = _combine_rows(x_fm[rows], base)
+        above = jnp.concatenate([x[:, :3], x[:, 3:] + base[:, 3:]], axis=1)
         place = {b: k for k, b in enumerate(level)}
         levels.append(above)
-        ups.append(up[:, :, :3])
+        bases.append(base[:, :3])
     back = np.argsort([b for level in topology.levels for b in level])
     return JointTransforms(
-        jnp.concatenate(levels)[back], jnp.concatenate(ups)[back], axes, slopes
+        jnp.concatenate(levels)[back], jnp.concatenate(bases)[back], axes, slopes
     )
 
 
-def mobile_to_fixed(model: Model) -> Float[jax.Array, "b 3 4"]:
-    """Returns frame F of each joint in frame M of the joint above its parent."""
+def mobile_to_fixed(model: Model) -> Float[jax.Array, "b 4 4"]:
+    """Returns the matrix from rows of the joint above to rows of frame F."""
     parents = np.asarray(model.topology.parents)
     grounded = (parents < 0)[:, None, None]
     eye = jnp.eye(3, dtype=model.parent_rotation.dtype)[None]
     turn = jnp.where(grounded, eye, model.child_rotation[parents])
     shift = jnp.where(grounded[:, :, 0], 0.0, model.child_translation[parents])
-    rotation = jnp.einsum("bji,bjk->bik", turn, model.parent_rotation, precision=_EXACT)
+    rotation = jnp.einsum("bji,bjk->bki", turn, model.parent_rotation, precision=_EXACT)
     away = model.parent_translation - shift
     origin = jnp.einsum("bji,bj->bi", turn, away, precision=_EXACT)
-    return jnp.concatenate([rotation, origin[:, :, None]], axis=2)
+    return _row_matrix(rotation, origin)
 
 
 def to_bodies(
-    model: Model, x_gm: Float[Array, "b 3 4 t"]
-) -> Float[jax.Array, "b 3 4 t"]:
+    model: Model, x_gm: Float[Array, "b 4 3 t"]
+) -> Float[jax.Array, "b 4 3 t"]:
     """Returns X_GC = X_GM X_MC."""
-    turn = jnp.einsum(
-        "bijt,bkj->bikt", x_gm[:, :, :3], model.child_rotation, precision=_EXACT
-    )
-    shift = jnp.einsum("bijt,bj->bit", turn, model.child_translation, precision=_EXACT)
-    return jnp.concatenate([turn, x_gm[:, :, 3:] - shift[:, :, None]], axis=2)
+    child = model.child_rotation
+    back = -jnp.einsum("bji,bj->bi", child, model.child_translation, precision=_EXACT)
+    matrix = _row_matrix(child, back)
+    return jnp.einsum("bkj,bjit->bkit", matrix, x_gm, precision=_EXACT)
 
 
-def axis_twists(model: Model, joints: JointTransforms) -> Float[jax.Array, "b 6 6 t"]:
-    """Returns the twist of every axis in ground; components, then slots."""
-    del model
-    ground = jnp.einsum(
-        "bijt,bjst->bist", joints.parent_rotation, joints.axes, precision=_EXACT
-    )  # [b, 3, 6, t]
-    turning, sliding = ground[:, :, :3], ground[:, :, 3:]
-    moment = cross(joints.x_gm[:, :, 3, None], turning)
+def axis_twists(joints: JointTransforms) -> Float[jax.Array, "b 6 6 t"]:
+    """Returns the twist of every axis in ground; slots, then components."""
+    ground = _combine_rows(joints.axes, joints.base)  # [b, 6, 3, t]
+    turning, sliding = ground[:, :3], ground[:, 3:]
+    moment = cross(joints.x_gm[:, None, 3], turning)
     return jnp.concatenate(
         [
-            jnp.concatenate([turning, jnp.zeros_like(sliding)], axis=2),
-            jnp.concatenate([moment, sliding], axis=2),
+            jnp.concatenate([turning, moment], axis=2),
+            jnp.concatenate([jnp.zeros_like(sliding), sliding], axis=2),
         ],
         axis=1,
+    )
+
+
+def _row_matrix(
+    rotation: Float[Array, "b 3 3"], origin: Float[Array, "b 3"]
+) -> Float[jax.Array, "b 4 4"]:
+    """Returns the matrix that acts on the four rows of a frame."""
+    upper = jnp.concatenate([rotation, origin[:, None]], axis=1)  # [b, 4, 3]
+    last = np.array([0.0, 0.0, 0.0, 1.0], rotation.dtype)[None, :, None]
+    ones = jnp.broadcast_to(last, (upper.shape[0], 4, 1))
+    return jnp.concatenate([upper, ones], axis=2)
+
+
+def _combine_rows(
+    x: Float[Array, "b k 3 t"], axes: Float[Array, "b r 3 t"]
+) -> Float[jax.Array, "b k 3 t"]:
+    """Returns vectors given in the first three rows of ``axes``, lane by lane."""
+    return (
+        x[:, :, 0, None] * axes[:, :1]
+        + x[:, :, 1, None] * axes[:, 1:2]
+        + x[:, :, 2, None] * axes[:, 2:3]
     )
 
 
@@ -300,17 +304,14 @@ def axis_rotations(
 
 
 def _product(a: Float[Array, "b 3 3 t"], b: Float[Array, "b 3 3 t"]) -> jax.Array:
-    return jnp.einsum("bijt,bjkt->bikt", a, b, precision=_EXACT)
+    """Multiplies 3 x 3 matrices lane by lane."""
+    return a[:, :, :1] * b[:, :1] + a[:, :, 1:2] * b[:, 1:2] + a[:, :, 2:] * b[:, 2:]
 
 
 def cross(a: Array, b: Array) -> jax.Array:
-    """Cross product of vectors whose components stand in the second axis."""
-    a, b = jnp.broadcast_arrays(a, b)
+    """Cross product of vectors whose components stand last but one."""
+    ax, ay, az = a[..., 0, :], a[..., 1, :], a[..., 2, :]
+    bx, by, bz = b[..., 0, :], b[..., 1, :], b[..., 2, :]
     return jnp.stack(
-        [
-            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
-            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
-            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
-        ],
-        axis=1,
+        [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2
     )
