@@ -312,6 +312,4 @@ def cross(a: Array, b: Array) -> jax.Array:
     """Cross product of vectors whose components stand last but one."""
     ax, ay, az = a[..., 0, :], a[..., 1, :], a[..., 2, :]
     bx, by, bz = b[..., 0, :], b[..., 1, :], b[..., 2, :]
-    return jnp.stack(
-        [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2
-    )
+    return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2)

@@ -11,8 +11,8 @@ blocks at once.
 
 Notation: x [n] unknowns, cost ``sum_k c_k``, gradient g, Gauss-Newton
 Hessian H, damping ``H + lambda_k diag(d)`` with Jacobi scaling d, and Nielsen's
-update of lambda with a faster decrease (Madsen, Nielsen & Tingleff, Methods for Non-Linear Least Squares Problems, 2004,
-eq. 2.21), box limits by active set.
+update of lambda with a faster decrease (Madsen, Nielsen & Tingleff, Methods for
+Non-Linear Least Squares Problems, 2004, eq. 2.21), box limits by active set.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
+
+AnyArray = jax.Array | np.ndarray
 
 CONVERGED, STALLED, MAX_STEPS, NOT_FINITE, EMPTY = 0, 1, 2, 3, 4
 STATUS_TEXT = (
@@ -79,10 +82,10 @@ class Queue(NamedTuple):
         count: Problems that are real; the rest of P is padding.
     """
 
-    start: Float[Array, "p n"]
-    goal: Float[Array, " p"]
-    run_length: Int[Array, ""]
-    count: Int[Array, ""]
+    start: AnyArray
+    goal: AnyArray
+    run_length: AnyArray
+    count: AnyArray
 
 
 class Solutions(NamedTuple):
@@ -92,6 +95,16 @@ class Solutions(NamedTuple):
     cost: Float[Array, "p k"]
     status: Int[Array, " p"]
     steps: Int[Array, " p"]
+
+
+class _Limits(NamedTuple):
+    """What the unknowns of every problem have in common."""
+
+    lower: Array  # [n]
+    upper: Array  # [n]
+    movable: Array  # [n]
+    member: Array  # [n, k] one-hot block of each unknown
+    vacant: Array  # [k] blocks without unknowns
 
 
 class _State(NamedTuple):
@@ -138,155 +151,181 @@ def solve(
     Returns:
         Solutions; padding keeps status EMPTY.
     """
-    n_problems, n = queue.start.shape
-    dtype = queue.start.dtype
+    n_problems = queue.start.shape[0]
     first = jnp.arange(lanes, dtype=jnp.int32) * queue.run_length
     first = jnp.minimum(first, queue.count)
     begin = queue.start[jnp.minimum(first, n_problems - 1)]
-    shapes = jax.eval_shape(
-        evaluate, begin, jax.tree.map(lambda a: a[first], data)
-    )
-    fast = shapes.hessian.dtype
-    member = (block[:, None] == jnp.arange(n_blocks)[None, :]).astype(fast)  # [n, k]
-    vacant = ~jnp.any((member > 0) & movable[:, None], axis=0)  # [k]
-    # Smallest damping: keeps the scaled matrix positive in this precision.
-    floor = float(jnp.finfo(fast).eps) * 16.0
-    stall = 1e-2 / float(jnp.finfo(fast).eps)
-
-    def propose(s: _State):
-        g, h = s.at.gradient, s.at.hessian
-        at_bound = ((s.x <= lower[None]) & (g > 0)) | ((s.x >= upper[None]) & (g < 0))
-        active = movable[None] & ~at_bound  # [w, n]
-        diagonal = jnp.diagonal(h, axis1=1, axis2=2)
-        top = jnp.max(diagonal, axis=1, keepdims=True)
-        # Columns that barely act are damped as if they acted a little: an unseen
-        # coordinate then stays where it is.
-        scale = jnp.where(active, jnp.maximum(diagonal, 1e-6 * top) + 1e-30, 1.0)
-        lam = jnp.matmul(s.damping, member.T)  # [w, n]
-        both = active[:, :, None] & active[:, None, :]
-        root = jax.lax.rsqrt(scale)
-        scaled = jnp.where(both, h * root[:, :, None] * root[:, None, :], 0.0)
-        idle = jnp.where(active, lam, 1.0)
-        matrix = scaled + idle[:, :, None] * jnp.eye(n, dtype=fast)[None]
-        rhs = jnp.where(active, -g * root, 0.0)
-        chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-        step = cholesky_solve(chol, rhs) * root
-        # Rounding can leave the matrix without a factor: more damping, then again.
-        definite = jnp.all(jnp.isfinite(step), axis=1, keepdims=True)
-        step = jnp.where(active & definite, step, 0.0)
-        step = jnp.clip(step, (lower[None] - s.x), (upper[None] - s.x)).astype(fast)
-        bent = jnp.matmul(h, step[:, :, None])[:, :, 0]
-        drop = -(g * step + 0.5 * step * bent)
-        drop = jnp.matmul(drop, member)  # [w, k]
-        return step, jnp.where(definite, drop, -1.0)
+    here = jax.tree.map(lambda a: a[jnp.minimum(first, n_problems - 1)], data)
+    fast = jax.eval_shape(evaluate, begin, here).hessian.dtype
+    member = (block[:, None] == jnp.arange(n_blocks)[None, :]).astype(fast)
+    vacant = ~jnp.any((member > 0) & movable[:, None], axis=0)
+    limits = _Limits(lower, upper, movable, member, vacant)
 
     def body(s: _State) -> _State:
-        step, predicted = propose(s)
-        cost = s.at.cost
-        small = predicted <= options.relative_tolerance * cost + (
-            options.absolute_tolerance
-        )
-        # A step cut short by heavy damping or by limits proves nothing.
-        settled = small & (predicted >= 0) & (s.damping <= 1e-1)
-        settled = settled | vacant[None]
-        stalled = s.damping > stall
-        finite = jnp.all(jnp.isfinite(cost), axis=1)
-        working = (s.problem < queue.count) & ~s.fresh
-        over = s.steps >= options.max_steps
-        ended = working & (jnp.all(settled | stalled, axis=1) | over | ~finite)
-        status = jnp.where(
-            ~finite,
-            NOT_FINITE,
-            jnp.where(
-                jnp.all(settled, axis=1),
-                CONVERGED,
-                jnp.where(jnp.all(settled | stalled, axis=1), STALLED, MAX_STEPS),
-            ),
-        )
-        slot = jnp.where(ended, s.problem, n_problems)
-        out = Solutions(
-            s.out.x.at[slot].set(s.x, mode="drop"),
-            s.out.cost.at[slot].set(cost, mode="drop"),
-            s.out.status.at[slot].set(status.astype(jnp.int32), mode="drop"),
-            s.out.steps.at[slot].set(s.steps, mode="drop"),
-        )
-        following = s.problem + 1
-        within = (following % queue.run_length != 0) & (following < queue.count)
-        here = jnp.minimum(s.problem, n_problems - 1)
-        within = within & (jnp.sum(cost, axis=1) < queue.goal[here])
-        wants = ended & ~within
-        order = jnp.cumsum(wants.astype(jnp.int32)) - 1
-        taken = jnp.minimum((s.next_run + order) * queue.run_length, queue.count)
-        problem = jnp.where(wants, taken, jnp.where(ended, following, s.problem))
-        index = jnp.minimum(problem, n_problems - 1)
-        chained = within & finite
-        start = jnp.where(chained[:, None], s.x, queue.start[index])
+        step, predicted = _propose(s, limits)
+        done, ended, status = _finished(s, predicted, queue, limits, options)
+        out = _write(s, ended, status)
+        problem, start, chained, taken = _next_problem(s, ended, queue)
         fresh = s.fresh | ended
-        begin = jnp.where(ended[:, None], start, s.x)
-        trial = jnp.where(fresh[:, None], begin, s.x + step)
+        x = jnp.where(ended[:, None], start, s.x)
+        trial = jnp.where(fresh[:, None], x, s.x + step)
         trial = jnp.clip(trial, lower[None], upper[None])
+        index = jnp.minimum(problem, n_problems - 1)
         new = evaluate(trial, jax.tree.map(lambda a: a[index], data))
-
-        gain = ((cost - new.cost) / jnp.where(predicted > 0, predicted, 1.0)).astype(fast)
-        better = (predicted > 0) & (gain > 1e-4) & jnp.isfinite(new.cost)
-        done = settled | stalled  # a block that has settled waits for the others
-        accept = fresh[:, None] | (better & ~done)  # [w, k]
-        take = jnp.matmul(accept.astype(fast), member.T) > 0  # [w, n]
-        both = take[:, :, None] & take[:, None, :]
-        at = Evaluation(
-            jnp.where(accept, new.cost, cost),
-            jnp.where(take, new.gradient, s.at.gradient),
-            jnp.where(both, new.hessian, s.at.hessian),
-        )
-        shrink = jnp.maximum(0.1, 1.0 - (2.0 * gain - 1.0) ** 3)
-        lower_damping = jnp.maximum(s.damping * shrink, floor)
-        raised = jnp.where(
-            predicted < 0, jnp.maximum(s.damping * 10.0, 1e-3), s.damping * s.growth
-        )
-        damping = jnp.where(better, lower_damping, raised)
-        growth = jnp.where(better | (predicted < 0), 2.0, s.growth * 2.0)
-        first = jnp.where(
-            chained & ended, options.tracking_damping, options.initial_damping
-        )[:, None]
-        damping = jnp.where(done & ~fresh[:, None], s.damping, damping)
+        at, take, better, gain = _accept(s, new, predicted, done, fresh, limits)
+        damping, growth = _adapt(s, predicted, gain, better, done)
+        anew = jnp.where(chained, options.tracking_damping, options.initial_damping)
+        again = fresh[:, None]
         return _State(
             problem,
-            s.next_run + jnp.sum(wants, dtype=jnp.int32),
+            s.next_run + taken,
             jnp.zeros_like(fresh),
-            jnp.where(take, trial, begin),
+            jnp.where(take, trial, x),
             at,
-            jnp.where(fresh[:, None], first.astype(fast), damping),
-            jnp.where(fresh[:, None], jnp.full_like(growth, 2.0), growth),
+            jnp.where(again, anew[:, None].astype(fast), damping),
+            jnp.where(again, jnp.full_like(growth, 2.0), growth),
             jnp.where(fresh, 1, s.steps + 1),
             out,
         )
 
-    def unfinished(s: _State):
-        return jnp.any(s.problem < queue.count)
+    state = _initial(queue, first, begin, fast, n_blocks, options)
+    unfinished = lambda s: jnp.any(s.problem < queue.count)
+    return jax.lax.while_loop(unfinished, body, state).out
 
-    n_k = (lanes, n_blocks)
-    empty = Solutions(
-        queue.start,
-        jnp.full((n_problems, n_blocks), jnp.inf, dtype),
-        jnp.full((n_problems,), EMPTY, jnp.int32),
-        jnp.zeros((n_problems,), jnp.int32),
-    )
-    state = _State(
+
+def _initial(queue, first, begin, fast, n_blocks, options) -> _State:
+    lanes, n = begin.shape
+    n_problems, dtype = queue.start.shape[0], queue.start.dtype
+    return _State(
         problem=first,
         next_run=jnp.asarray(lanes, jnp.int32),
         fresh=jnp.ones((lanes,), bool),
         x=begin,
         at=Evaluation(
-            jnp.zeros(n_k, dtype),
+            jnp.zeros((lanes, n_blocks), dtype),
             jnp.zeros((lanes, n), fast),
             jnp.broadcast_to(jnp.eye(n, dtype=fast), (lanes, n, n)),
         ),
-        damping=jnp.full(n_k, options.initial_damping, fast),
-        growth=jnp.full(n_k, 2.0, fast),
+        damping=jnp.full((lanes, n_blocks), options.initial_damping, fast),
+        growth=jnp.full((lanes, n_blocks), 2.0, fast),
         steps=jnp.zeros((lanes,), jnp.int32),
-        out=empty,
+        out=Solutions(
+            queue.start,
+            jnp.full((n_problems, n_blocks), jnp.inf, dtype),
+            jnp.full((n_problems,), EMPTY, jnp.int32),
+            jnp.zeros((n_problems,), jnp.int32),
+        ),
     )
-    return jax.lax.while_loop(unfinished, body, state).out
+
+
+def _propose(s: _State, limits: _Limits) -> tuple[jax.Array, jax.Array]:
+    """Returns the step [w, n] and the decrease it should bring by block [w, k]."""
+    g, h = s.at.gradient, s.at.hessian
+    low, high = limits.lower[None], limits.upper[None]
+    at_bound = ((s.x <= low) & (g > 0)) | ((s.x >= high) & (g < 0))
+    active = limits.movable[None] & ~at_bound  # [w, n]
+    diagonal = jnp.diagonal(h, axis1=1, axis2=2)
+    top = jnp.max(diagonal, axis=1, keepdims=True)
+    # Columns that barely act are damped as if they acted a little: an unseen
+    # coordinate then stays where it is.
+    scale = jnp.where(active, jnp.maximum(diagonal, 1e-6 * top) + 1e-30, 1.0)
+    damping = jnp.matmul(s.damping, limits.member.T)  # [w, n]
+    both = active[:, :, None] & active[:, None, :]
+    root = jax.lax.rsqrt(scale)
+    scaled = jnp.where(both, h * root[:, :, None] * root[:, None, :], 0.0)
+    added = jnp.where(active, damping, 1.0)
+    matrix = scaled + added[:, :, None] * jnp.eye(h.shape[-1], dtype=h.dtype)[None]
+    rhs = jnp.where(active, -g * root, 0.0)
+    chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+    step = cholesky_solve(chol, rhs) * root
+    # Rounding can leave the matrix without a factor: more damping, then again.
+    definite = jnp.all(jnp.isfinite(step), axis=1, keepdims=True)
+    step = jnp.where(active & definite, step, 0.0)
+    step = jnp.clip(step, low - s.x, high - s.x).astype(h.dtype)
+    bent = jnp.matmul(h, step[:, :, None])[:, :, 0]
+    drop = jnp.matmul(-(g * step + 0.5 * step * bent), limits.member)
+    return step, jnp.where(definite, drop, -1.0)
+
+
+def _finished(s: _State, predicted, queue, limits: _Limits, options: LmOptions):
+    """Returns blocks that are done [w, k], lanes that have ended, their status."""
+    cost = s.at.cost
+    small = predicted <= options.relative_tolerance * cost + options.absolute_tolerance
+    # A step cut short by heavy damping or by limits proves nothing.
+    settled = small & (predicted >= 0) & (s.damping <= 1e-1)
+    settled = settled | limits.vacant[None]
+    stalled = s.damping > 1e-2 / float(jnp.finfo(s.damping.dtype).eps)
+    finite = jnp.all(jnp.isfinite(cost), axis=1)
+    converged = jnp.all(settled, axis=1)
+    stuck = jnp.all(settled | stalled, axis=1)
+    status = jnp.where(stuck, STALLED, MAX_STEPS)
+    status = jnp.where(converged, CONVERGED, status)
+    status = jnp.where(finite, status, NOT_FINITE)
+    working = (s.problem < queue.count) & ~s.fresh
+    ended = working & (stuck | (s.steps >= options.max_steps) | ~finite)
+    return settled | stalled, ended, status.astype(jnp.int32)
+
+
+def _write(s: _State, ended, status) -> Solutions:
+    """Puts the results of ended lanes in their place."""
+    slot = jnp.where(ended, s.problem, s.out.status.shape[0])
+    return Solutions(
+        s.out.x.at[slot].set(s.x, mode="drop"),
+        s.out.cost.at[slot].set(s.at.cost, mode="drop"),
+        s.out.status.at[slot].set(status, mode="drop"),
+        s.out.steps.at[slot].set(s.steps, mode="drop"),
+    )
+
+
+def _next_problem(s: _State, ended, queue: Queue):
+    """Returns each lane's problem, its start, whether chained, and runs taken."""
+    n_problems = queue.start.shape[0]
+    following = s.problem + 1
+    here = jnp.minimum(s.problem, n_problems - 1)
+    total = jnp.sum(s.at.cost, axis=1)
+    goes_on = (following % queue.run_length != 0) & (following < queue.count)
+    goes_on = goes_on & (total < queue.goal[here])
+    wants = ended & ~goes_on
+    order = jnp.cumsum(wants.astype(jnp.int32)) - 1
+    taken = jnp.minimum((s.next_run + order) * queue.run_length, queue.count)
+    problem = jnp.where(wants, taken, jnp.where(ended, following, s.problem))
+    chained = ended & goes_on & jnp.isfinite(total)
+    index = jnp.minimum(problem, n_problems - 1)
+    start = jnp.where(chained[:, None], s.x, queue.start[index])
+    return problem, start, chained, jnp.sum(wants, dtype=jnp.int32)
+
+
+def _accept(s: _State, new: Evaluation, predicted, done, fresh, limits: _Limits):
+    """Takes the trial block by block where it lowers the cost."""
+    fast = s.damping.dtype
+    safe = jnp.where(predicted > 0, predicted, 1.0)
+    gain = ((s.at.cost - new.cost) / safe).astype(fast)
+    better = (predicted > 0) & (gain > 1e-4) & jnp.isfinite(new.cost)
+    # A block that is done waits for the others.
+    accept = fresh[:, None] | (better & ~done)
+    take = jnp.matmul(accept.astype(fast), limits.member.T) > 0  # [w, n]
+    both = take[:, :, None] & take[:, None, :]
+    at = Evaluation(
+        jnp.where(accept, new.cost, s.at.cost),
+        jnp.where(take, new.gradient, s.at.gradient),
+        jnp.where(both, new.hessian, s.at.hessian),
+    )
+    return at, take, better, gain
+
+
+def _adapt(s: _State, predicted, gain, better, done):
+    """Returns the next damping and its growth, by block."""
+    # Smallest damping: keeps the scaled matrix positive in this precision.
+    floor = float(jnp.finfo(s.damping.dtype).eps) * 16.0
+    shrink = jnp.maximum(0.1, 1.0 - (2.0 * gain - 1.0) ** 3)
+    lowered = jnp.maximum(s.damping * shrink, floor)
+    failed = predicted < 0
+    raised = jnp.where(
+        failed, jnp.maximum(s.damping * 10.0, 1e-3), s.damping * s.growth
+    )
+    damping = jnp.where(better, lowered, raised)
+    growth = jnp.where(better | failed, 2.0, s.growth * 2.0)
+    return jnp.where(done, s.damping, damping), growth
 
 
 def cholesky_solve(

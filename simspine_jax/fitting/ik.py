@@ -6,7 +6,7 @@ Both cut time into chunks of one padded size, so that one compilation serves all
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -232,14 +232,13 @@ def make_plan(
     return ik_prepare.plan(model, tuple(names), tasks, options.objective, dtype)
 
 
-def pieces_of(
-    trajectory: MarkerTrajectory, frames: int
-) -> Iterator[MarkerTrajectory]:
+def pieces_of(trajectory: MarkerTrajectory, frames: int) -> Iterator[MarkerTrajectory]:
     """Cuts a trajectory into consecutive pieces of at most ``frames`` frames."""
     for i in range(0, max(len(trajectory.points), 1), frames):
         part = slice(i, i + frames)
         weight = None if trajectory.weight is None else trajectory.weight[part]
-        yield trajectory.replace(
+        yield replace(
+            trajectory,
             points=trajectory.points[part],
             valid=trajectory.valid[part],
             weight=weight,
@@ -293,7 +292,9 @@ def _fit_pieces(
             few = filled[np.linspace(0, len(filled) - 1, 16).astype(int)]
             ratio = {}
             if plan.tasked:
-                ratio = identifiability.prior_dominance(plan, q[few], data.weight[few])
+                ratio = identifiability.prior_dominance(
+                    plan, q[few], np.asarray(data.weight)[few]
+                )
             _warn(plan, ratio, options)
         status = np.full(total, EMPTY, np.int32)
         status[filled] = best.status
@@ -371,6 +372,6 @@ def concatenate(parts: list[IkSolution]) -> IkSolution:
         "status",
         "steps",
     )
-    return parts[0].replace(
-        **{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
+    return replace(
+        parts[0], **{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
     )

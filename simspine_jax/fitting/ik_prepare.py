@@ -199,9 +199,7 @@ def starting_ranges(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     turn = np.array([-np.pi, np.pi])
     spread = np.where(angle[:, None], np.clip(limits, *turn), written)
     topology = model.topology
-    base = {
-        e.free for e in driven_axes(topology) if topology.parents[e.body] < 0
-    }
+    base = {e.free for e in driven_axes(topology) if topology.parents[e.body] < 0}
     root = np.array([c in base for c in plan.columns], bool) & angle
     return angle, spread.astype(plan.dtype), root
 
@@ -210,7 +208,8 @@ def select_markers(model: Model, names: tuple[str, ...]) -> Model:
     """Returns the model with only the named markers, in the given order."""
     topology = model.topology
     index = [topology.marker_names.index(n) for n in names]
-    return model.replace(
+    return replace(
+        model,
         topology=replace(
             topology,
             marker_names=names,
@@ -226,7 +225,9 @@ def carrying_bodies(model: Model) -> Model:
     Coordinates and couplers stay, so that free coordinates keep their indices.
     """
     topology = model.topology
-    carrying = sorted({b for m in topology.marker_bodies for b in topology.ancestors(m)})
+    carrying = sorted(
+        {b for m in topology.marker_bodies for b in topology.ancestors(m)}
+    )
     place = {b: k for k, b in enumerate(carrying)} | {-1: -1}
     rows = np.asarray(carrying, int)
     smaller = replace(
@@ -254,8 +255,10 @@ def carrying_bodies(model: Model) -> Model:
         "axis_is_coordinate",
         "scale_factors",
     )
-    return model.replace(
-        topology=smaller, **{n: np.asarray(getattr(model, n))[rows] for n in names}
+    return replace(
+        model,
+        topology=smaller,
+        **{n: np.asarray(getattr(model, n))[rows] for n in names},
     )
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from simspine_jax.body import couplers
 from simspine_jax.body.jacobian import (
@@ -27,6 +27,7 @@ from simspine_jax.body.jacobian import (
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
 from simspine_jax.core.levenberg_marquardt import Evaluation
+from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -42,18 +43,18 @@ class IkData:
         task_weight: Weight of each coordinate term as it enters. Shape [T, C].
     """
 
-    points: jax.Array
-    weight: jax.Array
-    task_target: jax.Array
-    task_weight: jax.Array
+    points: Array
+    weight: Array
+    task_target: Array
+    task_weight: Array
 
 
 @struct.dataclass
 class Blocks:
     """Block of each marker and coordinate task, one-hot. Shapes [M, K], [C, K]."""
 
-    marker: jax.Array
-    task: jax.Array
+    marker: Array
+    task: Array
 
 
 def evaluate(
@@ -119,9 +120,7 @@ def task_terms(
     q, slope = couplers.expand_lanes(model, q_free.T)
     index = np.asarray(tasked, int)
     root = couplers.driving_free(model.topology)
-    picks = np.array(
-        [[float(root.get(c, -1) == k) for k in columns] for c in tasked]
-    )
+    picks = np.array([[float(root.get(c, -1) == k) for k in columns] for c in tasked])
     rows = slope[index].T[:, :, None] * jnp.asarray(picks, q.dtype)[None]
     return q[index].T - target, rows
 

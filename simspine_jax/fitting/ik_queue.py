@@ -149,7 +149,9 @@ def _run_part(
         problem.base,
         problem.data,
         frame,
-        lm.Queue(padded, below, np.int32(run_length), np.int32(count)),
+        lm.Queue(
+            padded, below, np.asarray(run_length, np.int32), np.asarray(count, np.int32)
+        ),
         problem.lower,
         problem.upper,
         movable,

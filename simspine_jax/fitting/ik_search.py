@@ -99,8 +99,13 @@ class Poses:
 
 
 def search(
-    problem: Problem, default: np.ndarray, free_angle: np.ndarray, spread: np.ndarray,
-    root: np.ndarray, options: SearchOptions, seed: np.ndarray | None = None,
+    problem: Problem,
+    default: np.ndarray,
+    free_angle: np.ndarray,
+    spread: np.ndarray,
+    root: np.ndarray,
+    options: SearchOptions,
+    seed: np.ndarray | None = None,
 ) -> Poses:
     """Returns the best pose found for every frame of the chunk.
 
@@ -154,7 +159,12 @@ def search(
     few = total * 2 * len(options.neighbours) <= problem.bucket.problems
     every = np.arange(total)
     _exchange(
-        problem, best, every, options.neighbours if few else (1,), free_angle, options,
+        problem,
+        best,
+        every,
+        options.neighbours if few else (1,),
+        free_angle,
+        options,
         everywhere=few,
     )
     return best
@@ -314,7 +324,7 @@ def _probe(
     """
     if len(frames) == 0:
         return np.zeros(0, bool), start
-    few = options.fine.replace(max_steps=options.probe_steps)
+    few = replace(options.fine, max_steps=options.probe_steps)
     probe = run(problem, frames, start, options=few)
     now = best.x[frames]
     lower = probe.total < best.cost[frames] * (1 - _ANOTHER)

@@ -40,7 +40,10 @@ def turnable(model: Model, held: tuple[int, ...] = ()) -> tuple[int, ...]:
 
 
 def unwrap(
-    model: Model, q: np.ndarray, held: tuple[int, ...] = (), before: np.ndarray | None = None
+    model: Model,
+    q: np.ndarray,
+    held: tuple[int, ...] = (),
+    before: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns coordinates without jumps of whole turns along time.
 
