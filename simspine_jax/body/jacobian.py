@@ -124,7 +124,7 @@ def entry_jacobian(
 
 
 def gather_columns(
-    topology: Topology, columns: tuple[int, ...], dense: Float[Array, "t r e"]
+    topology: Topology, columns: tuple[int, ...], dense: Float[jax.Array, "t r e"]
 ) -> Float[jax.Array, "t r c"]:
     """Adds up entries to columns along the last axis."""
     entries, n_single, order, gather = _entries(topology, columns)

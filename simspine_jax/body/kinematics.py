@@ -40,8 +40,8 @@ class BodyPoses:
         position: Body origins, m. Shape [..., B, 3].
     """
 
-    rotation: Array
-    position: Array
+    rotation: jax.Array
+    position: jax.Array
 
 
 def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
@@ -138,10 +138,10 @@ class JointTransforms:
         curve_slopes: Derivative of every curve. Shape [F, T].
     """
 
-    x_gm: Array
-    base: Array
-    axes: Array
-    curve_slopes: Array
+    x_gm: jax.Array
+    base: jax.Array
+    axes: jax.Array
+    curve_slopes: jax.Array
 
 
 def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
@@ -238,7 +238,7 @@ def _row_matrix(
 
 
 def _combine_rows(
-    x: Float[Array, "b k 3 t"], axes: Float[Array, "b r 3 t"]
+    x: Float[jax.Array, "b k 3 t"], axes: Float[jax.Array, "b r 3 t"]
 ) -> Float[jax.Array, "b k 3 t"]:
     """Returns vectors given in the first three rows of ``axes``, lane by lane."""
     return (
@@ -303,7 +303,9 @@ def axis_rotations(
     return jnp.einsum("bsijk,bskt->bsijt", parts, basis, precision=_EXACT)
 
 
-def _product(a: Float[Array, "b 3 3 t"], b: Float[Array, "b 3 3 t"]) -> jax.Array:
+def _product(
+    a: Float[jax.Array, "b 3 3 t"], b: Float[jax.Array, "b 3 3 t"]
+) -> jax.Array:
     """Multiplies 3 x 3 matrices lane by lane."""
     return a[:, :, :1] * b[:, :1] + a[:, :, 1:2] * b[:, 1:2] + a[:, :, 2:] * b[:, 2:]
 

@@ -284,7 +284,7 @@ def _next_problem(s: _State, ended, queue: Queue):
     here = jnp.minimum(s.problem, n_problems - 1)
     total = jnp.sum(s.at.cost, axis=1)
     goes_on = (following % queue.run_length != 0) & (following < queue.count)
-    goes_on = goes_on & (total < queue.goal[here])
+    goes_on = goes_on & ~(total >= queue.goal[here])  # NaN does not end a run
     wants = ended & ~goes_on
     order = jnp.cumsum(wants.astype(jnp.int32)) - 1
     taken = jnp.minimum((s.next_run + order) * queue.run_length, queue.count)

@@ -11,10 +11,12 @@ import numpy as np
 
 from simspine_jax.body import couplers
 from simspine_jax.body.jacobian import marker_jacobian
+from simspine_jax.body.markers import with_markers
 from simspine_jax.fitting.ik_prepare import Plan
 
 _RANK = 1e-10  # eigenvalues of the scaled information below this share are null
 _jacobian = jax.jit(marker_jacobian)
+_expand_lanes = jax.jit(couplers.expand_lanes)
 
 
 def coordinate_sd(
@@ -41,7 +43,9 @@ def coordinate_sd(
     still = set(model.topology.free) - set(plan.unknowns.tolist())
     sd[:, sorted(still)] = np.inf
     free = np.asarray(model.topology.free, int)
-    _, slope = couplers.expand_lanes(model, np.asarray(model.free_of(q), plan.dtype).T)
+    _, slope = _expand_lanes(
+        with_markers(model, {}), np.asarray(model.free_of(q), plan.dtype).T
+    )
     root = couplers.driving_free(model.topology)
     for dependent, _ in model.topology.couplers:
         if dependent in root:

@@ -7,12 +7,9 @@ wrongly on the model, or a segment of wrong size) and what fluctuates about it.
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
-from simspine_jax.body import couplers
 from simspine_jax.body.kinematics import BodyPoses
-from simspine_jax.body.markers import with_markers
 from simspine_jax.fitting import identifiability, ik_prepare, limbs, replay
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.types import MarkerTrajectory
@@ -20,7 +17,6 @@ from simspine_jax.types import MarkerTrajectory
 NOISE_M = 0.005  # marker noise that the predicted SDs assume
 _SAMPLED_FRAMES = 64  # identifiability is judged on so many; one compilation
 _AT_BOUND = 1e-6  # rad or m
-_expand_lanes = jax.jit(couplers.expand_lanes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +196,4 @@ def _determined(
     sd = identifiability.coordinate_sd(plan, q[few], seen[few], NOISE_M)
     told = identifiability.determined(plan, sd).mean(0) >= 0.5  # [N]
     vague = [c for c in model.topology.free if not told[c] and c not in unmoved]
-    _, slope = _expand_lanes(
-        with_markers(model, {}).with_dtype(q.dtype), q[few][:, model.topology.free].T
-    )
-    # Free coordinates have slope 1 and locked ones SD 0.
-    followed = np.where(np.isfinite(sd), sd, 0.0) * np.abs(np.asarray(slope)).T
-    sd = np.where(np.isfinite(sd), followed, np.inf)
     return np.median(sd, axis=0), names(vague), names(unmoved)
