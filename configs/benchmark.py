@@ -20,6 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = compare_opensim.get_config("tiny" if tiny else "").unlock()
     config.what = "ik"
     config.long_frames = 10_000  # of each trial, with new noise on every frame
+    config.capture_noise_mm = 1.0  # added to a real capture; noise_mm to made-up ones
     config.repeats = 3
     config.checked_runs = 3  # of the long trial, given to OpenSim as well
     config.checked_frames = 20  # of each run

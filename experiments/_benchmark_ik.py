@@ -100,8 +100,11 @@ def table(comparisons: list[Comparison], metrics: dict[str, float]) -> str:
 
 def _compare(case: Case, options: IkOptions, config: Any) -> Comparison:
     trial = case.trial
+    # A real capture has its own noise already; a little more makes frames distinct.
+    real = case.clean is trial.trajectory
+    noise_mm = config.capture_noise_mm if real else config.noise_mm
     long = synthetic_motion.repeat_with_noise(
-        case.clean, config.long_frames, config.noise_mm / 1e3, config.seed + 1
+        case.clean, config.long_frames, noise_mm / 1e3, config.seed + 1
     )
     fit = lambda: ik.fit_ik(trial.model, long, trial.tasks, options)
     ours = fit()

@@ -55,7 +55,7 @@ class IkOptions:
 
     objective: str = "normalised"
     search: SearchOptions = field(default_factory=SearchOptions)
-    chunk_frames: int = 8192
+    chunk_frames: int = 16384
     lanes: int = 0
     few_lanes: int = 0
     warn_prior_ratio: float = 1.0
@@ -269,21 +269,7 @@ def _fit_pieces(
         if len(filled):
             seed = best.x[-1]
         x = _spread_to_empty(best.x, filled, total, default if seed is None else seed)
-        rows = np.zeros((bucket.frames, x.shape[1]), x.dtype)
-        rows[:total] = x
-        q, *terms = (
-            np.asarray(a)[:total]
-            for a in jax.device_get(
-                _outcome(
-                    plan.model,
-                    plan.columns,
-                    plan.tasked,
-                    problem.base,
-                    rows,
-                    ik_prepare.padded(data, bucket.frames),
-                )
-            )
-        )
+        q, *terms = _outcomes(plan, problem.base, x, data)
         q = euler_branches.follow(plan.model, q, plan.tasked, before)
         q = unwrap.unwrap(plan.model, q, plan.tasked, before)
         if total:
@@ -301,6 +287,25 @@ def _fit_pieces(
         steps = np.zeros(total, int)
         steps[filled] = best.steps
         yield _solution(plan, piece, data, q, terms, status, steps, ratio or {})
+
+
+_OUTCOME_FRAMES = 2048
+
+
+def _outcomes(plan: Plan, base: np.ndarray, x: np.ndarray, data) -> list[np.ndarray]:
+    """Returns coordinates and what they cost, in pieces of one padded size."""
+    parts = []
+    for i in range(0, max(len(x), 1), _OUTCOME_FRAMES):
+        part = slice(i, i + _OUTCOME_FRAMES)
+        count = len(x[part])
+        rows = np.zeros((_OUTCOME_FRAMES, x.shape[1]), x.dtype)
+        rows[:count] = x[part]
+        seen = ik_prepare.padded(
+            jax.tree.map(lambda a, part=part: a[part], data), _OUTCOME_FRAMES
+        )
+        out = _outcome(plan.model, plan.columns, plan.tasked, base, rows, seen)
+        parts.append([np.asarray(a)[:count] for a in jax.device_get(out)])
+    return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
 
 def _spread_to_empty(

@@ -35,7 +35,7 @@ class SearchOptions:
         limb_starts: Limb poses tried at every anchor in one round.
         limb_rounds: Rounds of limb restarts, each with the trunk improved.
         long_trial: From this many frames on a chunk has so many anchors' worth of
-            neighbours that each gets a third of the starts and one round.
+            neighbours that each gets a quarter of the starts and one round.
         neighbours: Frame offsets whose solutions a frame tries, in trials so short
             that every frame can try all; in longer ones only the next and the last
             frame are tried, where they disagree.
@@ -132,8 +132,8 @@ def search(
     if total >= options.long_trial:
         options = replace(
             options,
-            body_starts=-(-options.body_starts // 3),
-            limb_starts=-(-options.limb_starts // 3),
+            body_starts=-(-options.body_starts // 4),
+            limb_starts=-(-options.limb_starts // 4),
             limb_rounds=1,
         )
     rng = np.random.default_rng(options.seed)
