@@ -168,7 +168,7 @@ class MotionWriter(Protocol):
 
 def fit_ik_stream(
     model: Model,
-    reader: Iterable[MarkerTrajectory],
+    reader: Iterable,  # no item type: a checker that looks inside would use it up
     writer: MotionWriter,
     tasks: IkTasks | None = None,
     options: IkOptions | None = None,
