@@ -14,10 +14,9 @@ _HALF_PI_LOW = 6.123233995736766e-17
 def sincos(x: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Returns sine and cosine, rad, to a few units in the last place.
 
-    The CPU compiler calls a scalar routine per element for each of the two (about
-    45 ns in float64, measured); this is plain arithmetic that it vectorises, 20
-    times faster, and it made forward kinematics three times faster. Angles up to
-    1e5 rad keep full accuracy.
+    Plain arithmetic that the CPU compiler vectorises, where the library's own pair is
+    a routine called for each element: about 11 against 34 ns for both in float64
+    (2 cores, one run). Angles up to 1e5 rad keep full accuracy.
 
     Method: Cody and Waite's reduction to [-pi/4, pi/4] by three parts of pi/2, then
     the Taylor series, whose first omitted term is below 1e-17 there.
