@@ -213,11 +213,17 @@ def to_bodies(
     return jnp.einsum("bkj,bjit->bkit", matrix, x_gm, precision=_EXACT)
 
 
-def axis_twists(joints: JointTransforms) -> Float[jax.Array, "b 6 6 t"]:
-    """Returns the twist of every axis in ground; slots, then components."""
+def axis_twists(
+    joints: JointTransforms, centre: Float[Array, "1 3 t"] | None = None
+) -> Float[jax.Array, "b 6 6 t"]:
+    """Returns the twist of every axis; slots, then components.
+
+    Velocities are those of the body's point at the ground origin, or at ``centre``.
+    """
     ground = _combine_rows(joints.axes, joints.base)  # [b, 6, 3, t]
     turning, sliding = ground[:, :3], ground[:, 3:]
-    moment = cross(joints.x_gm[:, None, 3], turning)
+    origin = joints.x_gm[:, None, 3]
+    moment = cross(origin if centre is None else origin - centre[None], turning)
     return jnp.concatenate(
         [
             jnp.concatenate([turning, moment], axis=2),

@@ -11,8 +11,8 @@ blocks at once.
 
 Notation: x [n] unknowns, cost ``sum_k c_k``, gradient g, Gauss-Newton
 Hessian H, damping ``H + lambda_k diag(d)`` with Jacobi scaling d, and Nielsen's
-update of lambda with a faster decrease (Madsen, Nielsen & Tingleff, Methods for
-Non-Linear Least Squares Problems, 2004, eq. 2.21), box limits by active set.
+update of lambda (Madsen, Nielsen & Tingleff, Methods for Non-Linear Least Squares
+Problems, 2004, eq. 2.21), box limits by active set.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
+
+from simspine_jax.core.damped_step import Limits, propose
 
 AnyArray = jax.Array | np.ndarray
 
@@ -47,13 +49,18 @@ class LmOptions:
         absolute_tolerance: ... or below this (units of the cost).
         initial_damping: Lambda of a problem with a start of its own.
         tracking_damping: Lambda of a problem started from the one before it.
+        least_damping: Lambda never falls below. Weak directions are curved: with too
+            small a lambda steps along them fail.
+        longest_step: No unknown moves further in one step (rad, m).
     """
 
     max_steps: int = 100
     relative_tolerance: float = 1e-7
     absolute_tolerance: float = 1e-16
     initial_damping: float = 1e-2
-    tracking_damping: float = 1e-4
+    tracking_damping: float = 1e-3
+    least_damping: float = 1e-6
+    longest_step: float = float("inf")
 
 
 class Evaluation(NamedTuple):
@@ -95,16 +102,6 @@ class Solutions(NamedTuple):
     cost: Float[Array, "p k"]
     status: Int[Array, " p"]
     steps: Int[Array, " p"]
-
-
-class _Limits(NamedTuple):
-    """What the unknowns of every problem have in common."""
-
-    lower: Array  # [n]
-    upper: Array  # [n]
-    movable: Array  # [n]
-    member: Array  # [n, k] one-hot block of each unknown
-    vacant: Array  # [k] blocks without unknowns
 
 
 class _State(NamedTuple):
@@ -159,10 +156,12 @@ def solve(
     fast = jax.eval_shape(evaluate, begin, here).hessian.dtype
     member = (block[:, None] == jnp.arange(n_blocks)[None, :]).astype(fast)
     vacant = ~jnp.any((member > 0) & movable[:, None], axis=0)
-    limits = _Limits(lower, upper, movable, member, vacant)
+    limits = Limits(
+        lower, upper, movable, member, vacant, jnp.asarray(options.longest_step, fast)
+    )
 
     def body(s: _State) -> _State:
-        step, predicted = _propose(s, limits)
+        step, predicted = propose(s.x, s.at.gradient, s.at.hessian, s.damping, limits)
         done, ended, status = _finished(s, predicted, queue, limits, options)
         out = _write(s, ended, status)
         problem, start, chained, taken = _next_problem(s, ended, queue)
@@ -173,7 +172,7 @@ def solve(
         index = jnp.minimum(problem, n_problems - 1)
         new = evaluate(trial, jax.tree.map(lambda a: a[index], data))
         at, take, better, gain = _accept(s, new, predicted, done, fresh, limits)
-        damping, growth = _adapt(s, predicted, gain, better, done)
+        damping, growth = _adapt(s, predicted, gain, better, done, options)
         anew = jnp.where(chained, options.tracking_damping, options.initial_damping)
         again = fresh[:, None]
         return _State(
@@ -218,36 +217,7 @@ def _initial(queue, first, begin, fast, n_blocks, options) -> _State:
     )
 
 
-def _propose(s: _State, limits: _Limits) -> tuple[jax.Array, jax.Array]:
-    """Returns the step [w, n] and the decrease it should bring by block [w, k]."""
-    g, h = s.at.gradient, s.at.hessian
-    low, high = limits.lower[None], limits.upper[None]
-    at_bound = ((s.x <= low) & (g > 0)) | ((s.x >= high) & (g < 0))
-    active = limits.movable[None] & ~at_bound  # [w, n]
-    diagonal = jnp.diagonal(h, axis1=1, axis2=2)
-    top = jnp.max(diagonal, axis=1, keepdims=True)
-    # Columns that barely act are damped as if they acted a little: an unseen
-    # coordinate then stays where it is.
-    scale = jnp.where(active, jnp.maximum(diagonal, 1e-6 * top) + 1e-30, 1.0)
-    damping = jnp.matmul(s.damping, limits.member.T)  # [w, n]
-    both = active[:, :, None] & active[:, None, :]
-    root = jax.lax.rsqrt(scale)
-    scaled = jnp.where(both, h * root[:, :, None] * root[:, None, :], 0.0)
-    added = jnp.where(active, damping, 1.0)
-    matrix = scaled + added[:, :, None] * jnp.eye(h.shape[-1], dtype=h.dtype)[None]
-    rhs = jnp.where(active, -g * root, 0.0)
-    chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-    step = cholesky_solve(chol, rhs) * root
-    # Rounding can leave the matrix without a factor: more damping, then again.
-    definite = jnp.all(jnp.isfinite(step), axis=1, keepdims=True)
-    step = jnp.where(active & definite, step, 0.0)
-    step = jnp.clip(step, low - s.x, high - s.x).astype(h.dtype)
-    bent = jnp.matmul(h, step[:, :, None])[:, :, 0]
-    drop = jnp.matmul(-(g * step + 0.5 * step * bent), limits.member)
-    return step, jnp.where(definite, drop, -1.0)
-
-
-def _finished(s: _State, predicted, queue, limits: _Limits, options: LmOptions):
+def _finished(s: _State, predicted, queue, limits: Limits, options: LmOptions):
     """Returns blocks that are done [w, k], lanes that have ended, their status."""
     cost = s.at.cost
     small = predicted <= options.relative_tolerance * cost + options.absolute_tolerance
@@ -295,7 +265,7 @@ def _next_problem(s: _State, ended, queue: Queue):
     return problem, start, chained, jnp.sum(wants, dtype=jnp.int32)
 
 
-def _accept(s: _State, new: Evaluation, predicted, done, fresh, limits: _Limits):
+def _accept(s: _State, new: Evaluation, predicted, done, fresh, limits: Limits):
     """Takes the trial block by block where it lowers the cost."""
     fast = s.damping.dtype
     safe = jnp.where(predicted > 0, predicted, 1.0)
@@ -313,12 +283,14 @@ def _accept(s: _State, new: Evaluation, predicted, done, fresh, limits: _Limits)
     return at, take, better, gain
 
 
-def _adapt(s: _State, predicted, gain, better, done):
+def _adapt(s: _State, predicted, gain, better, done, options: LmOptions):
     """Returns the next damping and its growth, by block."""
-    # Smallest damping: keeps the scaled matrix positive in this precision.
-    floor = float(jnp.finfo(s.damping.dtype).eps) * 16.0
-    shrink = jnp.maximum(0.1, 1.0 - (2.0 * gain - 1.0) ** 3)
-    lowered = jnp.maximum(s.damping * shrink, floor)
+    # Keeps the scaled matrix positive in this precision.
+    floor = jnp.maximum(
+        float(jnp.finfo(s.damping.dtype).eps) * 16.0, options.least_damping
+    )
+    shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+    lowered = jnp.maximum(s.damping * shrink, floor).astype(s.damping.dtype)
     failed = predicted < 0
     raised = jnp.where(
         failed, jnp.maximum(s.damping * 10.0, 1e-3), s.damping * s.growth
@@ -326,15 +298,3 @@ def _adapt(s: _State, predicted, gain, better, done):
     damping = jnp.where(better, lowered, raised)
     growth = jnp.where(better | failed, 2.0, s.growth * 2.0)
     return jnp.where(done, s.damping, damping), growth
-
-
-def cholesky_solve(
-    chol: Float[Array, "w n n"], rhs: Float[Array, "w n"]
-) -> Float[Array, "w n"]:
-    """Solves ``L L^T x = rhs`` for each lane."""
-    y = jax.lax.linalg.triangular_solve(
-        chol, rhs[:, :, None], left_side=True, lower=True
-    )
-    return jax.lax.linalg.triangular_solve(
-        chol, y, left_side=True, lower=True, transpose_a=True
-    )[:, :, 0]

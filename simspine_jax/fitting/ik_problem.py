@@ -20,12 +20,9 @@ from flax import struct
 from jaxtyping import Float
 
 from simspine_jax.body import couplers
-from simspine_jax.body.jacobian import (
-    entry_jacobian,
-    gather_columns,
-)
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
+from simspine_jax.body.normal_equations import normal_equations
 from simspine_jax.core.levenberg_marquardt import Evaluation
 from simspine_jax.types import Array
 
@@ -78,14 +75,9 @@ def evaluate(
         data: Observations of each lane.
     """
     q_free = place(columns, x, base)
-    root = jnp.sqrt(data.weight)
-    placed, dense = entry_jacobian(model, q_free.T, columns, root, jnp.float32)
-    residual = (placed - jnp.swapaxes(data.points, 1, 2)) * root[:, None]  # [w, 3, m]
-    jacobian = gather_columns(model.topology, columns, dense)
-    flat = residual.reshape(x.shape[0], -1).astype(jacobian.dtype)
-    gradient = jnp.einsum("wrn,wr->wn", jacobian, flat, precision=_EXACT)
-    hessian = jnp.matmul(jacobian.mT, jacobian, precision=_EXACT)
-    square = jnp.sum(residual * residual, axis=1)  # [w, m]
+    square, gradient, hessian = normal_equations(
+        model, q_free.T, columns, data.points, data.weight, jnp.float32
+    )
     cost = 0.5 * jnp.matmul(square, blocks.marker, precision=_EXACT)
     if tasked:
         miss, rows = task_terms(model, columns, tasked, q_free, data.task_target)

@@ -6,8 +6,9 @@ pose of each can be sought on its own (design decision 7).
 
 import numpy as np
 
-from simspine_jax.body.jacobian import column_order, driven_axes
+from simspine_jax.body.jacobian import driven_axes
 from simspine_jax.body.model import Topology
+from simspine_jax.body.normal_equations import column_order
 
 TRUNK = 0
 

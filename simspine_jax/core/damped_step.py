@@ -1,0 +1,102 @@
+"""One damped Gauss-Newton step within box limits, for many lanes at once.
+
+Notation: lanes w, unknowns n, blocks k; gradient g [w, n], Hessian H [w, n, n],
+damping lambda [w, k] on the Jacobi-scaled Hessian. Unknowns that sit at a limit and
+are pushed against it stay (active set).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+class Limits(NamedTuple):
+    """What the unknowns of every problem have in common.
+
+    Attributes:
+        lower: Lower limits; -inf for none. Shape [n].
+        upper: Upper limits. Shape [n].
+        movable: False holds an unknown. Shape [n].
+        member: One-hot block of each unknown. Shape [n, k].
+        vacant: Blocks without unknowns. Shape [k].
+        longest: No unknown moves further in one step. Shape [].
+    """
+
+    lower: Array
+    upper: Array
+    movable: Array
+    member: Array
+    vacant: Array
+    longest: Array
+
+
+def propose(
+    x: Float[Array, "w n"],
+    gradient: Float[Array, "w n"],
+    hessian: Float[Array, "w n n"],
+    damping: Float[Array, "w k"],
+    limits: Limits,
+) -> tuple[Float[Array, "w n"], Float[Array, "w k"]]:
+    """Returns the step and the decrease it should bring by block.
+
+    A decrease of -1 says that the matrix had no factor: more damping is needed.
+    """
+    g, h = gradient, hessian
+    down, up = limits.lower[None] - x, limits.upper[None] - x  # room
+    held = ((down >= 0) & (g > 0)) | ((up <= 0) & (g < 0))
+    active = limits.movable[None] & ~held  # [w, n]
+    diagonal = jnp.diagonal(h, axis1=1, axis2=2)
+    top = jnp.max(diagonal, axis=1, keepdims=True)
+    # Columns that barely act are damped as if they acted a little: an unseen
+    # coordinate then stays where it is.
+    scale = jnp.where(active, jnp.maximum(diagonal, 1e-6 * top) + 1e-30, 1.0)
+    root = jax.lax.rsqrt(scale)
+    both = active[:, :, None] & active[:, None, :]
+    scaled = jnp.where(both, h * root[:, :, None] * root[:, None, :], 0.0)
+    added = jnp.where(active, jnp.matmul(damping, limits.member.T), 1.0)
+    matrix = scaled + added[:, :, None] * jnp.eye(h.shape[-1], dtype=h.dtype)[None]
+    chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+    straight = cholesky_solve(chol, jnp.where(active, -g * root, 0.0)) * root
+    definite = jnp.all(jnp.isfinite(straight), axis=1, keepdims=True)
+    straight = jnp.where(active & definite, straight, 0.0)
+
+    # A step that is cut at a limit no longer suits the other unknowns: hold the one
+    # that is cut most at its limit and let the others answer.
+    cut = (jnp.clip(straight, down, up) - straight).astype(h.dtype)
+    over = jnp.abs(cut) / root
+    worst = jnp.argmax(over, axis=1)[:, None] == jnp.arange(x.shape[1])[None]
+    worst = (worst & (over > 0)).astype(h.dtype)
+    answer = cholesky_solve(chol, worst * root) * root
+    own = jnp.sum(answer * worst, axis=1, keepdims=True)
+    by = jnp.sum(cut * worst, axis=1, keepdims=True) / jnp.where(own > 0, own, 1.0)
+    answered = jnp.where(active & definite, straight + answer * by, 0.0)
+
+    step = jnp.clip(_shortened(answered, limits), down, up).astype(h.dtype)
+    bent = jnp.matmul(h, step[:, :, None], precision=_EXACT)[:, :, 0]
+    share = -(g * step + 0.5 * step * bent)
+    drop = jnp.matmul(share, limits.member, precision=_EXACT)
+    return step, jnp.where(definite, drop, -1.0)
+
+
+def _shortened(step: Float[jax.Array, "w n"], limits: Limits) -> jax.Array:
+    """Scales the step of every block so that no unknown moves too far."""
+    size = jnp.abs(step)[:, :, None] * limits.member[None]
+    longest = jnp.max(size, axis=1)  # [w, k]
+    factor = jnp.minimum(1.0, limits.longest / jnp.maximum(longest, 1e-30))
+    return step * jnp.matmul(factor, limits.member.T, precision=_EXACT)
+
+
+def cholesky_solve(
+    chol: Float[Array, "w n n"], rhs: Float[Array, "w n"]
+) -> Float[Array, "w n"]:
+    """Solves ``L L^T x = rhs`` for each lane."""
+    y = jax.lax.linalg.triangular_solve(
+        chol, rhs[:, :, None], left_side=True, lower=True
+    )
+    return jax.lax.linalg.triangular_solve(
+        chol, y, left_side=True, lower=True, transpose_a=True
+    )[:, :, 0]
