@@ -89,7 +89,7 @@ def place_markers(
     if x_gc.shape[0] == 0:
         return jnp.broadcast_to(offset[:, :, None], (*offset.shape, x_gc.shape[3]))
     weight = jnp.concatenate([offset, jnp.ones_like(offset[:, :1])], axis=1)
-    placed = (weight[:, :, None, None] * x_gc[bodies]).sum(axis=1)
+    placed = total(weight[:, :, None, None] * x_gc[bodies])
     return jnp.where((bodies < 0)[:, None, None], offset[:, :, None], placed)
 
 
@@ -163,8 +163,8 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
     axes = jnp.concatenate(
         [
             fixed[:, :1],
-            (turn[:, 0] * direction[:, 1, None, :, None]).sum(2)[:, None],
-            (second * direction[:, 2, None, :, None]).sum(2)[:, None],
+            _turned(turn[:, 0], direction[:, 1])[:, None],
+            _turned(second, direction[:, 2])[:, None],
             fixed[:, 3:],
         ],
         axis=1,
@@ -314,6 +314,16 @@ def _product(
 ) -> jax.Array:
     """Multiplies 3 x 3 matrices lane by lane."""
     return a[:, :, :1] * b[:, :1] + a[:, :, 1:2] * b[:, 1:2] + a[:, :, 2:] * b[:, 2:]
+
+
+def _turned(a: Float[jax.Array, "b 3 3 t"], axis: Float[Array, "b 3"]) -> jax.Array:
+    """Multiplies matrices and constant vectors lane by lane."""
+    return total(jnp.swapaxes(a, 1, 2) * axis[:, :, None, None])
+
+
+def total(terms: Float[jax.Array, "b k *rest"]) -> Float[jax.Array, "b *rest"]:
+    """Adds up the second, short axis term by term: faster than a reduction."""
+    return sum((terms[:, k] for k in range(1, terms.shape[1])), start=terms[:, 0])
 
 
 def cross(a: Array, b: Array) -> jax.Array:

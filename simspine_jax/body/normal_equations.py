@@ -65,7 +65,7 @@ def normal_equations(
     placed = kinematics.place_markers(model, kinematics.to_bodies(model, joints.x_gm))
     miss = placed - jnp.transpose(points, (1, 2, 0))  # [m, 3, t]
     force = weight.T[:, None] * miss
-    square = jnp.sum(miss * force, axis=1).T  # [t, m]
+    square = kinematics.total(miss * force).T  # [t, m]
     t, n = q.shape[1], len(columns)
     plan = _plan(model.topology, columns)
     if not plan.entries or square.shape[1] == 0:
@@ -73,22 +73,21 @@ def normal_equations(
             square, jnp.zeros((t, n), dtype), jnp.zeros((t, n, n), dtype)
         )
     centre = jnp.mean(placed, axis=0, keepdims=True)  # [1, 3, t]
-    moments = _moments(placed - centre, force, weight.T)  # [m, 16, t]
-    group = jnp.asarray(plan.member, q.dtype)
-    cloud = jnp.einsum("gm,mkt->gkt", group, moments, precision=_EXACT)
-    cloud = cloud[plan.group]  # [e, 16, t]
+    lever = (placed - centre).astype(dtype)
+    moments = _moments(lever, force.astype(dtype), weight.T.astype(dtype))
+    member = jnp.asarray(plan.member, dtype)
+    cloud = jnp.einsum("gm,mkt->gkt", member, moments, precision=_EXACT)
+    cloud = cloud[plan.group]  # [u, 16, t]
 
     axes = np.array([(e.body, e.slot) for e in plan.entries])
     rate = axis_rates_of(model, plan.entries, joints.curve_slopes, chain)
     twist = kinematics.axis_twists(joints, centre)[axes[:, 0], axes[:, 1]]
-    twist = twist * rate[:, None]
-    if plan.merge is not None:
-        merge = jnp.asarray(plan.merge, q.dtype)
-        twist = jnp.einsum("ue,ekt->ukt", merge, twist, precision=_EXACT)
-    gradient = jnp.sum(twist * cloud[:, :6], axis=1).T.astype(dtype)  # [t, u]
-    momentum = _momentum(cloud[:, 6:], twist).astype(dtype)
-    twist = jnp.transpose(twist.astype(dtype), (2, 0, 1))
-    both = jnp.matmul(twist, jnp.transpose(momentum, (2, 1, 0)), precision=_EXACT)
+    twist = (twist * rate[:, None]).astype(dtype)
+    merge = jnp.asarray(plan.merge, dtype)
+    twist = jnp.einsum("ue,ekt->ukt", merge, twist, precision=_EXACT)
+    gradient = kinematics.total(twist * cloud[:, :6]).T  # [t, u]
+    momentum = jnp.transpose(_momentum(cloud[:, 6:], twist), (2, 1, 0))
+    both = jnp.matmul(jnp.transpose(twist, (2, 0, 1)), momentum, precision=_EXACT)
     upper = jnp.asarray(plan.carries, dtype)[None]
     lower = jnp.asarray(plan.carries.T & ~plan.carries, dtype)[None]
     hessian = both * upper + both.mT * lower
@@ -167,7 +166,7 @@ class _Plan(NamedTuple):
     member: np.ndarray  # [G, M] markers of each group
     group: np.ndarray  # [U] group that each unit carries
     carries: np.ndarray  # [U, U] the row's unit carries all markers of the column's
-    merge: np.ndarray | None  # [U, E], none if every entry is a unit
+    merge: np.ndarray  # [U, E]
     gather: np.ndarray  # [U - singles, C - singles]
     order: tuple[int, ...]  # [C] place of each wanted column
 
@@ -201,7 +200,7 @@ def _plan(topology: Topology, columns: tuple[int, ...]) -> _Plan:
         member=np.array([[float(m in g) for m in markers_all] for g in groups]),
         group=np.array([groups.index(markers) for _, markers in units], int),
         carries=np.array([[b <= a for _, b in units] for _, a in units], bool),
-        merge=None if len(entries) == len(units) else merge,
+        merge=merge,
         gather=np.array(
             [[float(c == column) for column in several] for c, _ in extra]
         ).reshape(len(extra), len(several)),

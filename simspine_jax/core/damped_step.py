@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton step within box limits, for many lanes at once.
+"""Damped Gauss-Newton steps within box limits, for many lanes at once.
 
 Notation: lanes w, unknowns n, blocks k; gradient g [w, n], Hessian H [w, n, n],
 damping lambda [w, k] on the Jacobi-scaled Hessian. Unknowns that sit at a limit and
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -49,6 +49,7 @@ def propose(
     down, up = limits.lower[None] - x, limits.upper[None] - x  # room
     held = ((down >= 0) & (g > 0)) | ((up <= 0) & (g < 0))
     active = limits.movable[None] & ~held  # [w, n]
+    down, up = jnp.maximum(down, -limits.longest), jnp.minimum(up, limits.longest)
     diagonal = jnp.diagonal(h, axis1=1, axis2=2)
     top = jnp.max(diagonal, axis=1, keepdims=True)
     # Columns that barely act are damped as if they acted a little: an unseen
@@ -56,7 +57,8 @@ def propose(
     scale = jnp.where(active, jnp.maximum(diagonal, 1e-6 * top) + 1e-30, 1.0)
     root = jax.lax.rsqrt(scale)
     both = active[:, :, None] & active[:, None, :]
-    scaled = jnp.where(both, h * root[:, :, None] * root[:, None, :], 0.0)
+    # The transpose is the same matrix, but stored as LAPACK reads it.
+    scaled = jnp.where(both, h.mT * root[:, :, None] * root[:, None, :], 0.0)
     added = jnp.where(active, jnp.matmul(damping, limits.member.T), 1.0)
     matrix = scaled + added[:, :, None] * jnp.eye(h.shape[-1], dtype=h.dtype)[None]
     chol = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
@@ -75,19 +77,46 @@ def propose(
     by = jnp.sum(cut * worst, axis=1, keepdims=True) / jnp.where(own > 0, own, 1.0)
     answered = jnp.where(active & definite, straight + answer * by, 0.0)
 
-    step = jnp.clip(_shortened(answered, limits), down, up).astype(h.dtype)
+    step = jnp.clip(answered, down, up).astype(h.dtype)
     bent = jnp.matmul(h, step[:, :, None], precision=_EXACT)[:, :, 0]
     share = -(g * step + 0.5 * step * bent)
     drop = jnp.matmul(share, limits.member, precision=_EXACT)
     return step, jnp.where(definite, drop, -1.0)
 
 
-def _shortened(step: Float[jax.Array, "w n"], limits: Limits) -> jax.Array:
-    """Scales the step of every block so that no unknown moves too far."""
-    size = jnp.abs(step)[:, :, None] * limits.member[None]
-    longest = jnp.max(size, axis=1)  # [w, k]
-    factor = jnp.minimum(1.0, limits.longest / jnp.maximum(longest, 1e-30))
-    return step * jnp.matmul(factor, limits.member.T, precision=_EXACT)
+def curved(
+    hessian: Float[Array, "w n n"],
+    gradient: Float[Array, "w n"],
+    before: Float[Array, "w n"],
+    step: Float[Array, "w n"],
+    near: Bool[Array, "w k"],
+    limits: Limits,
+) -> Float[Array, "w n n"]:
+    """Adds the curvature that Gauss-Newton misses along the last step.
+
+    With large residuals the last steps of Gauss-Newton swing across the minimum along
+    one direction, because its Hessian is too small there. One positive rank-one
+    (SR1) update makes the Hessian agree with the change of the gradient.
+
+    Args:
+        hessian: Gauss-Newton's after the step.
+        gradient: After the step.
+        before: Gradient before the step.
+        step: The step.
+        near: Blocks so close to their minimum that the model should hold.
+        limits: Whose blocks are used.
+
+    Source: Nocedal & Wright, Numerical Optimization, 2006, eq. 6.24.
+    """
+    bent = jnp.matmul(hessian, step[:, :, None], precision=_EXACT)[:, :, 0]
+    missed = gradient - before - bent  # [w, n]
+    along = jnp.matmul(missed * step, limits.member, precision=_EXACT)  # [w, k]
+    known = jnp.matmul(bent * step, limits.member, precision=_EXACT)
+    good = near & (along > 0.01 * known) & (along < 3.0 * known)
+    root = jnp.where(good, jax.lax.rsqrt(jnp.where(good, along, 1.0)), 0.0)
+    part = missed * jnp.matmul(root, limits.member.T, precision=_EXACT)
+    same = jnp.matmul(limits.member, limits.member.T)  # [n, n]
+    return hessian + part[:, :, None] * part[:, None, :] * same[None]
 
 
 def cholesky_solve(

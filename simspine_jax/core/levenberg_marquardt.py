@@ -24,7 +24,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from simspine_jax.core.damped_step import Limits, propose
+from simspine_jax.core.damped_step import Limits, curved, propose
 
 AnyArray = jax.Array | np.ndarray
 
@@ -36,6 +36,8 @@ STATUS_TEXT = (
     "not finite",
     "nothing to fit",
 )
+# A step that should lower the cost by less than this share is a last one.
+_NEAR = 1e-3
 
 
 @struct.dataclass
@@ -127,6 +129,7 @@ def solve(
     n_blocks: int,
     lanes: int,
     options: LmOptions,
+    steering: jax.typing.DTypeLike | None = None,
 ) -> Solutions:
     """Minimises every problem of the queue.
 
@@ -141,9 +144,8 @@ def solve(
         n_blocks: K.
         lanes: W.
         options: See ``LmOptions``.
-
-    Gradient and Hessian may have a lower precision than the unknowns: they only
-    steer, cost and accept test are computed in the precision of ``queue.start``.
+        steering: Precision of gradient and Hessian; that of the unknowns by default.
+            They only steer: cost and accept test keep that of ``queue.start``.
 
     Returns:
         Solutions; padding keeps status EMPTY.
@@ -152,8 +154,7 @@ def solve(
     first = jnp.arange(lanes, dtype=jnp.int32) * queue.run_length
     first = jnp.minimum(first, queue.count)
     begin = queue.start[jnp.minimum(first, n_problems - 1)]
-    here = jax.tree.map(lambda a: a[jnp.minimum(first, n_problems - 1)], data)
-    fast = jax.eval_shape(evaluate, begin, here).hessian.dtype
+    fast = jnp.dtype(steering or queue.start.dtype)
     member = (block[:, None] == jnp.arange(n_blocks)[None, :]).astype(fast)
     vacant = ~jnp.any((member > 0) & movable[:, None], axis=0)
     limits = Limits(
@@ -171,6 +172,10 @@ def solve(
         trial = jnp.clip(trial, lower[None], upper[None])
         index = jnp.minimum(problem, n_problems - 1)
         new = evaluate(trial, jax.tree.map(lambda a: a[index], data))
+        near = (predicted < _NEAR * s.at.cost) & ~fresh[:, None]
+        new = new._replace(
+            hessian=curved(new.hessian, new.gradient, s.at.gradient, step, near, limits)
+        )
         at, take, better, gain = _accept(s, new, predicted, done, fresh, limits)
         damping, growth = _adapt(s, predicted, gain, better, done, options)
         anew = jnp.where(chained, options.tracking_damping, options.initial_damping)

@@ -46,9 +46,8 @@ class IkOptions:
             parity) or "normalised" (both on the same footing, for use).
         search: How hard the global search tries.
         chunk_frames: Frames solved together, also the padded size of a call.
-        lanes: Problems in work at once in one call; 0 for 64 on a CPU, 2048 on an
+        lanes: Problems in work at once in one call; 0 for 32 on a CPU, 2048 on an
             accelerator.
-        few_lanes: The same for calls of few problems; 0 for 8 or 128.
         warn_prior_ratio: Warn when a task's curvature exceeds this multiple of the
             markers' marginal information on its coordinate.
     """
@@ -57,7 +56,6 @@ class IkOptions:
     search: SearchOptions = field(default_factory=SearchOptions)
     chunk_frames: int = 16384
     lanes: int = 0
-    few_lanes: int = 0
     warn_prior_ratio: float = 1.0
 
 
@@ -216,8 +214,7 @@ def _bucket(options: IkOptions) -> Bucket:
     return Bucket(
         options.chunk_frames,
         options.chunk_frames,
-        options.lanes or (64 if on_cpu else 2048),
-        options.few_lanes or (8 if on_cpu else 128),
+        options.lanes or (32 if on_cpu else 2048),
     )
 
 

@@ -19,12 +19,11 @@ from simspine_jax.fitting.ik_problem import Blocks, IkData
 
 @dataclass(frozen=True)
 class Bucket:
-    """Padded sizes of one call: frames, problems, and lanes for many or few runs."""
+    """Padded sizes of one call."""
 
     frames: int
     problems: int
     lanes: int
-    few_lanes: int
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,6 @@ def _run_part(
     padded[:count] = start
     below = np.full(bucket.problems, np.inf, start.dtype)
     below[:count] = goal
-    few = count <= 2 * bucket.few_lanes * run_length
     frame = np.zeros(bucket.problems, np.int32)
     frame[:count] = frames
     block = problem.block if only_limbs else np.zeros_like(problem.block)
@@ -160,7 +158,7 @@ def _run_part(
         options,
         columns=problem.columns,
         tasked=problem.tasked,
-        lanes=bucket.few_lanes if few else bucket.lanes,
+        lanes=bucket.lanes,
     )
     out = jax.device_get(out)
     return tuple(np.asarray(a)[:count] for a in out)
@@ -199,4 +197,5 @@ def _solve(
         blocks.marker.shape[1],
         lanes,
         options,
+        np.float32,
     )

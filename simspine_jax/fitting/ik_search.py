@@ -17,8 +17,6 @@ from simspine_jax.fitting.ik_queue import Problem, Solved, run
 
 # A cost must be lower by this share to be taken; below it is rounding.
 _BETTER = 1e-9
-# ... and by this share to be another pose rather than a better converged one.
-_ANOTHER = 3e-5
 # A start whose cost is still above this multiple of the best after a few steps is
 # given up.
 _HOPEFUL = 1.02
@@ -40,6 +38,8 @@ class SearchOptions:
         limb_rounds: Rounds of limb restarts, each with the trunk improved.
         long_trial: From this many frames on a chunk has so many anchors' worth of
             neighbours that each gets a quarter of the starts and one round.
+        another: A cost must be lower by this share to be another pose rather than a
+            better converged one; 30 times as much in a long trial.
         neighbours: Frame offsets whose solutions a frame tries, in trials so short
             that every frame can try all; in longer ones only the next and the last
             frame are tried, where they disagree.
@@ -58,6 +58,7 @@ class SearchOptions:
     limb_starts: int = 32
     limb_rounds: int = 2
     long_trial: int = 1024
+    another: float = 3e-5
     neighbours: tuple[int, ...] = (1, 2, 5)
     wave: int = 64
     jump_rad: float = 0.35
@@ -89,8 +90,10 @@ class Poses:
     status: np.ndarray
     steps: np.ndarray
 
-    def offer(self, frames: np.ndarray, solved: Solved) -> np.ndarray:
-        """Takes every better solution; returns the frames with another pose."""
+    def offer(
+        self, frames: np.ndarray, solved: Solved, another: float = 0.0
+    ) -> np.ndarray:
+        """Takes every better solution; returns frames better by more than a share."""
         cost = solved.total
         order = np.lexsort((cost, frames))
         first = np.ones(len(order), bool)
@@ -101,10 +104,10 @@ class Poses:
         ).astype(int)
         best = best[cost[best] < self.cost[frames[best]] * (1 - _BETTER)]
         at = frames[best]
-        another = at[cost[best] < self.cost[at] * (1 - _ANOTHER)]
+        much = at[cost[best] < self.cost[at] * (1 - another)]
         self.x[at], self.cost[at] = solved.x[best], cost[best]
         self.status[at] = solved.status[best]
-        return another
+        return much
 
 
 def search(
@@ -144,6 +147,7 @@ def search(
             body_starts=-(-options.body_starts // 4),
             limb_starts=-(-options.limb_starts // 4),
             limb_rounds=1,
+            another=30 * options.another,
         )
     rng = np.random.default_rng(options.seed)
 
@@ -220,7 +224,7 @@ def _track(
     """Solves every frame in runs along time, each run from its nearest anchor."""
     total = problem.n_frames
     # Long runs start far from an anchor less often, many runs keep lanes busy.
-    length = min(16, max(1, total // (8 * problem.bucket.lanes)))
+    length = min(32, max(1, total // (8 * problem.bucket.lanes)))
     n_runs = -(-total // length)
     frames = np.minimum(np.arange(n_runs * length), total - 1)
     nearest = anchors[np.abs(frames[:, None] - anchors[None]).argmin(axis=1)]
@@ -249,13 +253,17 @@ def _exchange(
         offsets: Which neighbours.
         free_angle: Whether each unknown is an angle.
         options: See ``SearchOptions``.
-        everywhere: In the first sweep every frame tries, not only where two
-            neighbours disagree.
+        everywhere: In the first sweep every frame tries all its neighbours, not only
+            one that disagrees and fits better.
     """
     here, there = _pairs(len(frames), offsets)
     if not everywhere:
         gap = _gap(best.x[frames[here]], best.x[frames[there]], free_angle)
-        here, there = here[gap > options.jump_rad], there[gap > options.jump_rad]
+        # Most of what there is to win comes from the neighbour that fits better.
+        ok = (gap > options.jump_rad) & (
+            best.cost[frames[there]] < best.cost[frames[here]]
+        )
+        here, there = here[ok], there[ok]
     start = best.x[frames[there]]
     changed = _try(problem, best, frames[here], start, free_angle, options)
     for _ in range(options.max_sweeps):
@@ -291,15 +299,16 @@ def _carry(
     options: SearchOptions,
 ) -> np.ndarray:
     """Carries poses along time while they win; returns the frames that changed."""
-    along = origin[:, None] + direction[:, None] * np.arange(1, options.wave + 1)
+    # Lanes that would idle start further along.
+    runs = int(np.clip(problem.bucket.lanes // len(origin), 1, options.wave // 4))
+    length = options.wave // runs
+    along = origin[:, None] + direction[:, None] * np.arange(1, runs * length + 1)
     inside = (along >= 0) & (along < len(frames))
     at = frames[np.clip(along, 0, len(frames) - 1)].ravel()
-    goal = np.where(inside.ravel(), best.cost[at] * (1 - _ANOTHER), -np.inf)
-    start = np.repeat(best.x[frames[origin]], options.wave, axis=0)
-    solved = run(
-        problem, at, start, run_length=options.wave, options=options.fine, goal=goal
-    )
-    return best.offer(at, solved)
+    goal = np.where(inside.ravel(), best.cost[at] * (1 - options.another), -np.inf)
+    start = np.repeat(best.x[frames[origin]], runs * length, axis=0)
+    solved = run(problem, at, start, run_length=length, options=options.fine, goal=goal)
+    return best.offer(at, solved, options.another)
 
 
 def _try(
@@ -315,7 +324,8 @@ def _try(
     frames, start = frames[hopeful], x[hopeful]
     if len(frames) == 0:
         return frames
-    return best.offer(frames, run(problem, frames, start, options=options.fine))
+    solved = run(problem, frames, start, options=options.fine)
+    return best.offer(frames, solved, options.another)
 
 
 def _probe(
@@ -336,7 +346,7 @@ def _probe(
     few = replace(options.fine, max_steps=options.probe_steps)
     probe = run(problem, frames, start, options=few)
     now = best.x[frames]
-    lower = probe.total < best.cost[frames] * (1 - _ANOTHER)
+    lower = probe.total < best.cost[frames] * (1 - options.another)
     near = probe.total < best.cost[frames] * _HOPEFUL
     apart = _gap(probe.x, now, free_angle) > 0.5 * _gap(start, now, free_angle)
     return lower | (near & apart), probe.x
