@@ -114,7 +114,8 @@ def curved(
     known = jnp.matmul(bent * step, limits.member, precision=_EXACT)
     good = near & (along > 0.01 * known) & (along < 3.0 * known)
     root = jnp.where(good, jax.lax.rsqrt(jnp.where(good, along, 1.0)), 0.0)
-    part = missed * jnp.matmul(root, limits.member.T, precision=_EXACT)
+    root = jnp.matmul(root, limits.member.T, precision=_EXACT)  # [w, n]
+    part = jnp.where(root > 0, missed * root, 0.0)
     same = jnp.matmul(limits.member, limits.member.T)  # [n, n]
     return hessian + part[:, :, None] * part[:, None, :] * same[None]
 

@@ -61,7 +61,7 @@ class LmOptions:
     absolute_tolerance: float = 1e-16
     initial_damping: float = 1e-2
     tracking_damping: float = 1e-3
-    least_damping: float = 1e-6
+    least_damping: float = 0.0
     longest_step: float = float("inf")
 
 
