@@ -24,7 +24,7 @@ def _fit(config: Any, workdir: Path) -> None:
     _trial.say("loading")
     from simspine_jax.figures import ik_report as figure
     from simspine_jax.fitting import ik, ik_report, ik_report_text, replay
-    from simspine_jax.fitting.ik_search import SearchOptions
+    from simspine_jax.fitting.ik_search_options import SearchOptions
 
     trial = _trial.load(config)
     model, trajectory = trial.model, trial.trajectory

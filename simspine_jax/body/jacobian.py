@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from simspine_jax.body import couplers, kinematics
+from simspine_jax.body import couplers, kinematics, lane_algebra
 from simspine_jax.body.model import Model, Topology
 from simspine_jax.types import Array
 
@@ -49,7 +49,7 @@ def marker_jacobian(
         for b in topology.marker_bodies
     ]
     drives = [[e.free == c for c in range(len(topology.free))] for e in entries]
-    swept = kinematics.cross(twist[None, :, :3], placed[:, None])  # [m, e, 3, t]
+    swept = lane_algebra.cross(twist[None, :, :3], placed[:, None])  # [m, e, 3, t]
     moved = (swept + twist[None, :, 3:]) * np.array(carried)[:, :, None, None]
     jacobian = jnp.einsum(
         "meit,ec->tmic",

@@ -23,9 +23,8 @@ from flax import struct
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
-from simspine_jax.body import curves
+from simspine_jax.body import curves, lane_algebra
 from simspine_jax.body.model import Model, Topology
-from simspine_jax.core import numerics
 from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST  # keep TF32 and bfloat16 out of rotations
@@ -89,7 +88,7 @@ def place_markers(
     if x_gc.shape[0] == 0:
         return jnp.broadcast_to(offset[:, :, None], (*offset.shape, x_gc.shape[3]))
     weight = jnp.concatenate([offset, jnp.ones_like(offset[:, :1])], axis=1)
-    placed = total(weight[:, :, None, None] * x_gc[bodies])
+    placed = lane_algebra.total(weight[:, :, None, None] * x_gc[bodies])
     return jnp.where((bodies < 0)[:, None, None], offset[:, :, None], placed)
 
 
@@ -112,7 +111,7 @@ def _body_transforms_jvp(primals, tangents):
         own = (axis_twists(joints) * rate[:, :, None]).sum(1)  # [b, 6, t]
         chain = jnp.asarray(ancestor_matrix(model.topology), q.dtype)
         twist = jnp.einsum("bk,kct->bct", chain, own, precision=_EXACT)
-        swept = cross(twist[:, None, :3], x)  # [b, 4, 3, t]
+        swept = lane_algebra.cross(twist[:, None, :3], x)  # [b, 4, 3, t]
         x_dot = swept.at[:, 3].add(twist[:, 3:])
     is_zero = lambda leaf: isinstance(leaf, SymbolicZero)
     if not all(is_zero(d) for d in jax.tree.leaves(model_dot, is_leaf=is_zero)):
@@ -153,9 +152,11 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
         none = jnp.zeros((0, 6, 3, t), q.dtype)
         return JointTransforms(none[:, :4], none[:, :3], none, slopes)
     direction = model.axis_direction  # [b, 6, 3]
-    turn = axis_rotations(direction[:, :3], value[:, :3])  # [b, 3(axis), 3, 3, t]
-    second = _product(turn[:, 0], turn[:, 1])
-    third = _product(second, turn[:, 2])
+    turn = lane_algebra.axis_rotations(
+        direction[:, :3], value[:, :3]
+    )  # [b, 3(axis), 3, 3, t]
+    second = lane_algebra.product(turn[:, 0], turn[:, 1])
+    third = lane_algebra.product(second, turn[:, 2])
     moved = jnp.einsum("bsi,bst->bit", direction[:, 3:], value[:, 3:], precision=_EXACT)
     # The joint's frame as rows: its axes are the columns of the rotation.
     x_fm = jnp.concatenate([jnp.swapaxes(third, 1, 2), moved[:, None]], axis=1)
@@ -163,8 +164,8 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
     axes = jnp.concatenate(
         [
             fixed[:, :1],
-            _turned(turn[:, 0], direction[:, 1])[:, None],
-            _turned(second, direction[:, 2])[:, None],
+            lane_algebra.turned(turn[:, 0], direction[:, 1])[:, None],
+            lane_algebra.turned(second, direction[:, 2])[:, None],
             fixed[:, 3:],
         ],
         axis=1,
@@ -179,7 +180,7 @@ def joint_transforms(model: Model, q: Float[Array, "n t"]) -> JointTransforms:
         rows = np.asarray(level)
         up = above[np.asarray([place[topology.parents[b]] for b in level])]
         base = jnp.einsum("bkj,bjit->bkit", to_base[rows], up, precision=_EXACT)
-        x = _combine_rows(x_fm[rows], base)
+        x = lane_algebra.combine_rows(x_fm[rows], base)
         above = jnp.concatenate([x[:, :3], x[:, 3:] + base[:, 3:]], axis=1)
         place = {b: k for k, b in enumerate(level)}
         levels.append(above)
@@ -200,7 +201,7 @@ def mobile_to_fixed(model: Model) -> Float[jax.Array, "b 4 4"]:
     rotation = jnp.einsum("bji,bjk->bki", turn, model.parent_rotation, precision=_EXACT)
     away = model.parent_translation - shift
     origin = jnp.einsum("bji,bj->bi", turn, away, precision=_EXACT)
-    return _row_matrix(rotation, origin)
+    return lane_algebra.row_matrix(rotation, origin)
 
 
 def to_bodies(
@@ -209,7 +210,7 @@ def to_bodies(
     """Returns X_GC = X_GM X_MC."""
     child = model.child_rotation
     back = -jnp.einsum("bji,bj->bi", child, model.child_translation, precision=_EXACT)
-    matrix = _row_matrix(child, back)
+    matrix = lane_algebra.row_matrix(child, back)
     return jnp.einsum("bkj,bjit->bkit", matrix, x_gm, precision=_EXACT)
 
 
@@ -220,37 +221,18 @@ def axis_twists(
 
     Velocities are those of the body's point at the ground origin, or at ``centre``.
     """
-    ground = _combine_rows(joints.axes, joints.base)  # [b, 6, 3, t]
+    ground = lane_algebra.combine_rows(joints.axes, joints.base)  # [b, 6, 3, t]
     turning, sliding = ground[:, :3], ground[:, 3:]
     origin = joints.x_gm[:, None, 3]
-    moment = cross(origin if centre is None else origin - centre[None], turning)
+    moment = lane_algebra.cross(
+        origin if centre is None else origin - centre[None], turning
+    )
     return jnp.concatenate(
         [
             jnp.concatenate([turning, moment], axis=2),
             jnp.concatenate([jnp.zeros_like(sliding), sliding], axis=2),
         ],
         axis=1,
-    )
-
-
-def _row_matrix(
-    rotation: Float[Array, "b 3 3"], origin: Float[Array, "b 3"]
-) -> Float[jax.Array, "b 4 4"]:
-    """Returns the matrix that acts on the four rows of a frame."""
-    upper = jnp.concatenate([rotation, origin[:, None]], axis=1)  # [b, 4, 3]
-    last = np.array([0.0, 0.0, 0.0, 1.0], rotation.dtype)[None, :, None]
-    ones = jnp.broadcast_to(last, (upper.shape[0], 4, 1))
-    return jnp.concatenate([upper, ones], axis=2)
-
-
-def _combine_rows(
-    x: Float[jax.Array, "b k 3 t"], axes: Float[jax.Array, "b r 3 t"]
-) -> Float[jax.Array, "b k 3 t"]:
-    """Returns vectors given in the first three rows of ``axes``, lane by lane."""
-    return (
-        x[:, :, 0, None] * axes[:, :1]
-        + x[:, :, 1, None] * axes[:, 1:2]
-        + x[:, :, 2, None] * axes[:, 2:3]
     )
 
 
@@ -290,44 +272,3 @@ def ancestor_matrix(topology: Topology) -> np.ndarray:
     for b in range(n):
         chain[b, list(topology.ancestors(b))] = 1.0
     return chain
-
-
-def axis_rotations(
-    axis: Float[Array, "b s 3"], angle: Float[Array, "b s t"]
-) -> Float[jax.Array, "b s 3 3 t"]:
-    """Returns rotations by ``angle`` (rad) about unit axes (Rodrigues' formula)."""
-    sine, cosine = numerics.sincos(jnp.asarray(angle))
-    basis = jnp.stack([jnp.ones_like(sine), cosine, sine], axis=2)  # [b, s, 3, t]
-    eye = jnp.eye(3, dtype=axis.dtype)[None, None]
-    outer = axis[..., :, None] * axis[..., None, :]
-    zero = jnp.zeros_like(axis[..., 0])
-    x, y, z = axis[..., 0], axis[..., 1], axis[..., 2]
-    skew = jnp.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
-    parts = jnp.stack(
-        [outer, eye - outer, skew.reshape(*skew.shape[:-1], 3, 3)], axis=-1
-    )  # [b, s, 3, 3, 3]
-    return jnp.einsum("bsijk,bskt->bsijt", parts, basis, precision=_EXACT)
-
-
-def _product(
-    a: Float[jax.Array, "b 3 3 t"], b: Float[jax.Array, "b 3 3 t"]
-) -> jax.Array:
-    """Multiplies 3 x 3 matrices lane by lane."""
-    return a[:, :, :1] * b[:, :1] + a[:, :, 1:2] * b[:, 1:2] + a[:, :, 2:] * b[:, 2:]
-
-
-def _turned(a: Float[jax.Array, "b 3 3 t"], axis: Float[Array, "b 3"]) -> jax.Array:
-    """Multiplies matrices and constant vectors lane by lane."""
-    return total(jnp.swapaxes(a, 1, 2) * axis[:, :, None, None])
-
-
-def total(terms: Float[jax.Array, "b k *rest"]) -> Float[jax.Array, "b *rest"]:
-    """Adds up the second, short axis term by term: faster than a reduction."""
-    return sum((terms[:, k] for k in range(1, terms.shape[1])), start=terms[:, 0])
-
-
-def cross(a: Array, b: Array) -> jax.Array:
-    """Cross product of vectors whose components stand last but one."""
-    ax, ay, az = a[..., 0, :], a[..., 1, :], a[..., 2, :]
-    bx, by, bz = b[..., 0, :], b[..., 1, :], b[..., 2, :]
-    return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from simspine_jax.body import couplers, kinematics
+from simspine_jax.body import couplers, kinematics, lane_algebra
 from simspine_jax.body.jacobian import Entry, axis_rates_of, driven_axes
 from simspine_jax.body.model import Model, Topology
 from simspine_jax.types import Array
@@ -36,9 +36,9 @@ class NormalEquations(NamedTuple):
         hessian: Gauss-Newton's. Shape [T, C, C].
     """
 
-    square: Array
-    gradient: Array
-    hessian: Array
+    square: jax.Array
+    gradient: jax.Array
+    hessian: jax.Array
 
 
 def normal_equations(
@@ -60,12 +60,13 @@ def normal_equations(
         dtype: Precision of gradient and Hessian; that of ``q_free`` by default.
     """
     dtype = dtype or q_free.dtype
+    points, weight = jnp.asarray(points), jnp.asarray(weight)
     q, chain = couplers.expand_lanes(model, q_free)
     joints = kinematics.joint_transforms(model, q)
     placed = kinematics.place_markers(model, kinematics.to_bodies(model, joints.x_gm))
     miss = placed - jnp.transpose(points, (1, 2, 0))  # [m, 3, t]
     force = weight.T[:, None] * miss
-    square = kinematics.total(miss * force).T  # [t, m]
+    square = lane_algebra.total(miss * force).T  # [t, m]
     t, n = q.shape[1], len(columns)
     plan = _plan(model.topology, columns)
     if not plan.entries or square.shape[1] == 0:
@@ -85,7 +86,7 @@ def normal_equations(
     twist = (twist * rate[:, None]).astype(dtype)
     merge = jnp.asarray(plan.merge, dtype)
     twist = jnp.einsum("ue,ekt->ukt", merge, twist, precision=_EXACT)
-    gradient = kinematics.total(twist * cloud[:, :6]).T  # [t, u]
+    gradient = lane_algebra.total(twist * cloud[:, :6]).T  # [t, u]
     momentum = jnp.transpose(_momentum(cloud[:, 6:], twist), (2, 1, 0))
     both = jnp.matmul(jnp.transpose(twist, (2, 0, 1)), momentum, precision=_EXACT)
     upper = jnp.asarray(plan.carries, dtype)[None]
@@ -130,7 +131,7 @@ def _moments(
     mx, my, mz = first[:, 0], first[:, 1], first[:, 2]
     second = jnp.stack([mx * x, my * y, mz * z, mx * y, mx * z, my * z], axis=1)
     return jnp.concatenate(
-        [kinematics.cross(lever, force), force, mass[:, None], first, second], axis=1
+        [lane_algebra.cross(lever, force), force, mass[:, None], first, second], axis=1
     )
 
 
@@ -150,8 +151,8 @@ def _momentum(
         ],
         axis=1,
     )
-    linear = mass * slide + kinematics.cross(turn, first)
-    return jnp.concatenate([inertia + kinematics.cross(first, slide), linear], axis=1)
+    linear = mass * slide + lane_algebra.cross(turn, first)
+    return jnp.concatenate([inertia + lane_algebra.cross(first, slide), linear], axis=1)
 
 
 class _Plan(NamedTuple):

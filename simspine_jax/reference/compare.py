@@ -12,7 +12,8 @@ import numpy as np
 from simspine_jax.evaluation import angle_difference
 from simspine_jax.evaluation.ik_comparison import Answer, Comparison, Trial
 from simspine_jax.fitting import identifiability, ik
-from simspine_jax.fitting.ik import IkOptions, IkSolution
+from simspine_jax.fitting.ik import IkOptions
+from simspine_jax.fitting.ik_solution import IkSolution
 from simspine_jax.reference import opensim_ik, opensim_objective
 from simspine_jax.reference.opensim_ik import ReferenceMotion
 from simspine_jax.reference.opensim_model import ReferenceModel

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 import simspine_jax as sj
 from configs import fit_ik as configuration
 from experiments import _app, _ik_files, _trial, fit_ik
-from simspine_jax.fitting import ik, replay
-from simspine_jax.fitting.ik_search import SearchOptions
+from simspine_jax.fitting import ik, ik_solution, replay
+from simspine_jax.fitting.ik_search_options import SearchOptions
 from simspine_jax.reference.opensim_model import ReferenceModel
 from simspine_jax.skeletons import simspine
 from third_party import fetch
@@ -173,9 +173,9 @@ def test_opensim_reads_the_marker_errors(run):
 
 def test_a_frame_without_markers_is_marked_and_the_others_stand(run):
     workdir, solution = run
-    assert ik.STATUS_TEXT[solution.status[EMPTY_FRAME]] == "nothing to fit"
+    assert ik_solution.STATUS_TEXT[solution.status[EMPTY_FRAME]] == "nothing to fit"
     others = np.arange(8) != EMPTY_FRAME
-    assert (solution.status[others] != ik.EMPTY).all()
+    assert (solution.status[others] != ik_solution.EMPTY).all()
     for name in ("markers_fitted.trc", "spine_markers.trc"):
         valid = sj.read_trc(workdir / name).valid
         np.testing.assert_array_equal(valid.any(axis=1), others)

@@ -9,9 +9,9 @@ import pytest
 
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
-from simspine_jax.fitting import ik, ik_queue, simspine_tasks
+from simspine_jax.fitting import ik, ik_queue, ik_solution, simspine_tasks
 from simspine_jax.fitting.ik import IkOptions, PriorDominanceWarning, fit_ik
-from simspine_jax.fitting.ik_search import SearchOptions
+from simspine_jax.fitting.ik_search_options import SearchOptions
 from simspine_jax.io import marker_set, storage, trc
 from simspine_jax.io.load import load_model
 from simspine_jax.io.streams import MotWriter, TrcReader
@@ -63,7 +63,7 @@ def trajectory(model: Model) -> MarkerTrajectory:
 
 
 @pytest.fixture(scope="module")
-def fitted(model: Model, trajectory: MarkerTrajectory) -> ik.IkSolution:
+def fitted(model: Model, trajectory: MarkerTrajectory) -> ik_solution.IkSolution:
     return fit_ik(model, trajectory, options=OPTIONS)
 
 
@@ -120,8 +120,8 @@ def test_missing_markers_are_left_out(model, trajectory):
     np.testing.assert_array_equal(solution.marker_seen, valid)
     assert solution.marker_error[~valid].max() == 0.0
     # The frame without any marker is marked and takes its neighbour's pose.
-    assert solution.status[7] == ik.EMPTY
-    assert (np.delete(solution.status, 7) != ik.EMPTY).all()
+    assert solution.status[7] == ik_solution.EMPTY
+    assert (np.delete(solution.status, 7) != ik_solution.EMPTY).all()
     pose = np.abs(solution.q[7] - solution.q[[6, 8]]).max(axis=1)
     assert pose.min() == 0.0
     assert solution.objective[7] == 0.0
@@ -131,7 +131,7 @@ def test_missing_markers_are_left_out(model, trajectory):
 def test_no_marker_at_all(model, trajectory):
     nothing = dataclasses.replace(trajectory, valid=np.zeros((FRAMES, 21), bool))
     solution = fit_ik(model, nothing, options=OPTIONS)
-    assert (solution.status == ik.EMPTY).all()
+    assert (solution.status == ik_solution.EMPTY).all()
     np.testing.assert_allclose(
         solution.q, np.tile(model.expand(model.free_of(model.default_q)), (FRAMES, 1))
     )
@@ -274,7 +274,7 @@ def test_a_stream_gives_the_same_motion(model, tmp_path: Path):
         frames = ik.fit_ik_stream(model, reader, writer, None, OPTIONS, parts.append)
     assert frames == 80
     assert [len(part.q) for part in parts] == [64, 16]
-    joined = ik.concatenate(parts)
+    joined = ik_solution.concatenate(parts)
     np.testing.assert_array_equal(joined.q, whole.q)
     np.testing.assert_array_equal(joined.status, whole.status)
     written = storage.read_mot(tmp_path / "motion.mot", model)
