@@ -44,7 +44,7 @@ def coordinate_sd(
     sd[:, sorted(still)] = np.inf
     free = np.asarray(model.topology.free, int)
     _, slope = _expand_lanes(
-        with_markers(model, {}), np.asarray(model.free_of(q), plan.dtype).T
+        with_markers(model, {}), np.asarray(q[:, free], plan.dtype).T
     )
     root = couplers.driving_free(model.topology)
     for dependent, _ in model.topology.couplers:
@@ -96,7 +96,8 @@ def prior_dominance(plan: Plan, q: np.ndarray, weight: np.ndarray) -> dict[str, 
 
 def _columns(plan: Plan, q: np.ndarray) -> np.ndarray:
     """Marker Jacobian in the unknowns. Shape [T, M, 3, n]."""
-    q_free = np.asarray(plan.model.free_of(q), plan.dtype)
+    free = np.asarray(plan.model.topology.free, int)
+    q_free = np.asarray(q[:, free], plan.dtype)
     full = np.asarray(_jacobian(plan.model, q_free), np.float64)
     return full[..., np.asarray(plan.columns, int)]
 
