@@ -1,0 +1,153 @@
+"""Gradients of fitted coordinates against solving again; the layer inside Flax."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from simspine_jax.body.kinematics import marker_positions
+from simspine_jax.body.model import Model
+from simspine_jax.body.scaling import scale_model
+from simspine_jax.fitting import identifiability
+from simspine_jax.fitting.ik_layer import IkLayer
+from simspine_jax.io.load import load_model
+from simspine_jax.types import CoordinateTask, IkTasks
+from tests import poses, random_models
+
+FINITE_DIFFERENCE_RTOL = 1e-5
+FRAMES = 2
+STEP = 1e-5
+SMALLEST_SLOPE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("models") / "random.osim"
+    random_models.write_random_model(0, path)
+    return load_model(path)
+
+
+def layer_of(model: Model) -> IkLayer:
+    held = model.free_coordinate_names[1]
+    tasks = IkTasks(
+        {n: 1.0 + 0.1 * k for k, n in enumerate(model.marker_names)},
+        (CoordinateTask(held, 0.05, value=0.1),),
+    )
+    return IkLayer(model, model.marker_names, tasks, train_weights=True)
+
+
+def noisy_poses(model: Model, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Poses some way from the default, and their markers with 1 cm of noise."""
+    rng = np.random.default_rng(0)
+    free = np.asarray(model.free_of(poses.random_poses(model, FRAMES)))
+    default = np.asarray(model.free_of(model.default_q))
+    q = np.asarray(model.expand(default + share * (free - default)))
+    points = np.asarray(marker_positions(model, q))
+    return q, points + rng.normal(scale=0.01, size=points.shape)
+
+
+@pytest.fixture(scope="module")
+def layer(model: Model) -> IkLayer:
+    return layer_of(model)
+
+
+@pytest.fixture(scope="module")
+def trial(layer: IkLayer) -> tuple[np.ndarray, np.ndarray]:
+    return noisy_poses(layer.fixed.plan.model, 1.0)
+
+
+def test_gradients_equal_solving_again(pose2sim_08: Path):
+    """Markers, weights, marker offsets, scale factors, the weights of the layer."""
+    osim = pose2sim_08 / "Pose2Sim/OpenSim_Setup/Model_Pose2Sim_Body25b.osim"
+    layer = layer_of(load_model(osim))
+    model = layer.fixed.plan.model
+    graph, state = nnx.split(layer)
+    q, points = noisy_poses(model, 0.3)
+    inputs = {
+        "points": jnp.asarray(points),
+        "weight": jnp.ones(points.shape[:2]),
+        "offset": jnp.asarray(model.marker_offset),
+        "factors": jnp.ones((len(model.body_names), 3)),
+        "log_weight": layer.log_weight[...],
+    }
+
+    @jax.jit
+    def solve(inputs: dict[str, jax.Array], start: jax.Array) -> jax.Array:
+        changed = nnx.merge(graph, state)
+        changed.log_weight = nnx.Param(inputs["log_weight"])
+        moved = model.replace(marker_offset=inputs["offset"])
+        moved = scale_model(moved, inputs["factors"])
+        return changed(inputs["points"], inputs["weight"], start, moved)
+
+    start = solve(inputs, jnp.asarray(q))
+    sd = identifiability.coordinate_sd(
+        layer.fixed.plan, np.asarray(start), np.ones(points.shape[:2], bool)
+    )
+    rng = np.random.default_rng(3)
+    way = rng.normal(size=q.shape)
+    way = jnp.asarray(way * identifiability.determined(layer.fixed.plan, sd))
+    loss = jax.jit(lambda inputs: jnp.sum(way * solve(inputs, start)))
+    slopes = jax.jit(jax.grad(loss))(inputs)
+    for name, value in inputs.items():
+        change = jnp.asarray(rng.normal(size=value.shape))
+        slope = float(jnp.sum(slopes[name] * change))
+        up, down = (
+            float(loss({**inputs, name: value + s * STEP * change})) for s in (1, -1)
+        )
+        assert abs(slope) > SMALLEST_SLOPE, name
+        again = (up - down) / (2 * STEP)
+        assert again == pytest.approx(slope, rel=FINITE_DIFFERENCE_RTOL), name
+
+
+def test_training_the_weights_turns_a_bad_marker_down(layer, trial):
+    """Supervised by true poses, the weight of a displaced marker falls."""
+    q, points = trial
+    points = points.copy()
+    points[:, 0] += 0.1
+    fitted = nnx.clone(layer)
+    optimiser = nnx.Optimizer(fitted, optax.adam(0.3), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(fitted: IkLayer, optimiser: nnx.Optimizer) -> jax.Array:
+        def loss(fitted: IkLayer) -> jax.Array:
+            placed = marker_positions(
+                fitted.fixed.plan.model, fitted(points, start=jnp.asarray(q))
+            )
+            exact = marker_positions(fitted.fixed.plan.model, jnp.asarray(q))
+            return jnp.sum((placed - exact) ** 2)
+
+        value, gradient = nnx.value_and_grad(loss)(fitted)
+        optimiser.update(fitted, gradient)
+        return value
+
+    losses = [float(step(fitted, optimiser)) for _ in range(40)]
+    weight = np.exp(np.asarray(fitted.log_weight[...] - layer.log_weight[...]))
+    assert losses[-1] < 0.5 * losses[0]
+    assert weight[0] < 0.5 * np.median(weight)
+
+
+def test_shapes_and_missing_markers(layer, trial):
+    q, points = trial
+    run = nnx.jit(lambda layer, points, weight, q: layer(points, weight, q))
+    weight = np.ones(points.shape[:2])
+    weight[0, 0] = 0.0
+    lost = points.copy()
+    lost[0, 0] = 1e3
+    kept = run(layer, points[None], weight[None], q[None])
+    assert kept.shape == (1, *q.shape)
+    found = run(layer, lost[None], weight[None], q[None])
+    np.testing.assert_allclose(found, kept, atol=1e-9)
+
+
+def test_a_task_over_time_is_refused(model: Model):
+    series = (np.arange(4.0), np.zeros(4))
+    name = model.free_coordinate_names[0]
+    tasks = IkTasks(
+        {model.marker_names[0]: 1.0}, (CoordinateTask(name, 1.0, series=series),)
+    )
+    with pytest.raises(ValueError, match="has no time"):
+        IkLayer(model, model.marker_names, tasks)
