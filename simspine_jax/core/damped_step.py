@@ -43,7 +43,17 @@ def propose(
 ) -> tuple[Float[Array, "w n"], Float[Array, "w k"]]:
     """Returns the step and the decrease it should bring by block.
 
+    Args:
+        x: Unknowns.
+        gradient: Of the cost.
+        hessian: Gauss-Newton's, symmetric.
+        damping: Lambda by block.
+        limits: See ``Limits``.
+
     A decrease of -1 says that the matrix had no factor: more damping is needed.
+
+    Source: Nocedal & Wright, Numerical Optimization, 2006, sections 10.3 and 16.7
+    (active set); the answer to one cut unknown is ours.
     """
     g, h = gradient, hessian
     down, up = limits.lower[None] - x, limits.upper[None] - x  # room

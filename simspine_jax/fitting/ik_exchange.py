@@ -79,7 +79,12 @@ def exchange(
         )
         here, there = here[ok], there[ok]
     start = best.x[frames[there]]
-    changed = _try(problem, best, frames[here], start, free_angle, options)
+    hopeful, x = _probe(problem, best, frames[here], start, free_angle, options)
+    at = frames[here][hopeful]
+    if len(at) == 0:
+        return
+    solved = run(problem, at, x[hopeful], options=options.fine)
+    changed = best.offer(at, solved, options.another)
     for _ in range(options.max_sweeps):
         here, there = _pairs(len(frames), (1,))
         gap = _gap(best.x[frames[here]], best.x[frames[there]], free_angle)
@@ -123,23 +128,6 @@ def _carry(
     start = np.repeat(best.x[frames[origin]], runs * length, axis=0)
     solved = run(problem, at, start, run_length=length, options=options.fine, goal=goal)
     return best.offer(at, solved, options.another)
-
-
-def _try(
-    problem: Problem,
-    best: Poses,
-    frames: np.ndarray,
-    start: np.ndarray,
-    free_angle: np.ndarray,
-    options: SearchOptions,
-) -> np.ndarray:
-    """Tries starts for frames; returns the frames that took another pose."""
-    hopeful, x = _probe(problem, best, frames, start, free_angle, options)
-    frames, start = frames[hopeful], x[hopeful]
-    if len(frames) == 0:
-        return frames
-    solved = run(problem, frames, start, options=options.fine)
-    return best.offer(frames, solved, options.another)
 
 
 def _probe(

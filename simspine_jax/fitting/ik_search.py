@@ -4,14 +4,15 @@ A single start ends in a wrong limb pose on most frames of a real trial (design
 decision 7). The search: a few frames (anchors) are solved from several whole-body
 starts, then all their limbs are restarted from many poses at once with the trunk
 held, each limb keeping its best; the anchors exchange solutions; the other frames
-are tracked from them; and where neighbouring frames disagree each tries the
-other's solution until nothing improves.
+are tracked from them; and where neighbouring frames disagree one tries the other's
+solution, and a better one is carried along time (``ik_exchange``).
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from simspine_jax.core.levenberg_marquardt import EMPTY
 from simspine_jax.fitting.ik_exchange import Poses, exchange
 from simspine_jax.fitting.ik_queue import Problem, run
 from simspine_jax.fitting.ik_search_options import SearchOptions
@@ -42,7 +43,7 @@ def search(
     best = Poses(
         np.tile(default, (total, 1)),
         np.full(total, np.inf, dtype),
-        np.full(total, 4, np.int32),
+        np.full(total, EMPTY, np.int32),
         np.zeros(total, int),
     )
     if total == 0 or n == 0:

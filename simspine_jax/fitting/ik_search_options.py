@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from simspine_jax.core.levenberg_marquardt import LmOptions
 
 # Elbows near straight leave a curved valley: with these, tracking the flex model
-# took 13 evaluations a frame instead of 20.
+# took 14 evaluations a frame instead of 20 (docs/inverse-kinematics.md).
 _LEAST_DAMPING = 1e-3
 _LONGEST_STEP = 0.7  # rad, m
 
@@ -26,7 +26,7 @@ class SearchOptions:
             better converged one; 30 times as much in a long trial.
         neighbours: Frame offsets whose solutions a frame tries, in trials so short
             that every frame can try all; in longer ones only the next and the last
-            frame are tried, where they disagree.
+            frame are tried, where they disagree and fit better.
         wave: Frames that a better pose is carried along at most at once.
         jump_rad: Neighbouring frames that differ by more in any angle disagree.
         max_sweeps: Sweeps of exchange between neighbours.
