@@ -22,6 +22,8 @@ from jaxtyping import Float
 from simspine_jax.body import couplers, kinematics, lane_algebra
 from simspine_jax.body.jacobian import Entry, axis_rates_of, driven_axes
 from simspine_jax.body.model import Model, Topology
+from simspine_jax.core import robust
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST
@@ -31,7 +33,7 @@ class NormalEquations(NamedTuple):
     """Of ``1/2 sum_m w_m |r_m|^2``.
 
     Attributes:
-        square: ``w_m |r_m|^2``. Shape [T, M].
+        square: ``w_m |r_m|^2``, or ``w_m rho``. Shape [T, M].
         gradient: Shape [T, C].
         hessian: Gauss-Newton's. Shape [T, C, C].
     """
@@ -48,6 +50,7 @@ def normal_equations(
     points: Float[Array, "t m 3"],
     weight: Float[Array, "t m"],
     dtype: type | np.dtype | None = None,
+    loss: RobustLoss | None = None,
 ) -> NormalEquations:
     """Returns the normal equations of the markers in some free coordinates.
 
@@ -58,6 +61,8 @@ def normal_equations(
         points: Observed markers in ground, m.
         weight: Their weights; 0 where missing.
         dtype: Precision of gradient and Hessian; that of ``q_free`` by default.
+        loss: Applied to each marker's distance; the Hessian is then that of
+            iteratively reweighted least squares.
     """
     dtype = dtype or q_free.dtype
     points, weight = jnp.asarray(points), jnp.asarray(weight)
@@ -65,8 +70,12 @@ def normal_equations(
     joints = kinematics.joint_transforms(model, q)
     placed = kinematics.place_markers(model, kinematics.to_bodies(model, joints.x_gm))
     miss = placed - jnp.transpose(points, (1, 2, 0))  # [m, 3, t]
-    force = weight.T[:, None] * miss
-    square = lane_algebra.total(miss * force).T  # [t, m]
+    square, mass = lane_algebra.total(miss * miss), weight.T  # [m, t]
+    if loss is not None:
+        square, factor = robust.apply(loss, square)
+        mass = mass * factor
+    square = (weight.T * square).T  # [t, m]
+    force = mass[:, None] * miss
     t, n = q.shape[1], len(columns)
     plan = _plan(model.topology, columns)
     if not plan.entries or square.shape[1] == 0:
@@ -75,7 +84,7 @@ def normal_equations(
         )
     centre = jnp.mean(placed, axis=0, keepdims=True)  # [1, 3, t]
     lever = (placed - centre).astype(dtype)
-    moments = _moments(lever, force.astype(dtype), weight.T.astype(dtype))
+    moments = _moments(lever, force.astype(dtype), mass.astype(dtype))
     member = jnp.asarray(plan.member, dtype)
     cloud = jnp.einsum("gm,mkt->gkt", member, moments, precision=_EXACT)
     cloud = cloud[plan.group]  # [u, 16, t]

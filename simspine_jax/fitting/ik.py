@@ -15,6 +15,7 @@ import numpy as np
 
 from simspine_jax.body.model import Model
 from simspine_jax.core import levenberg_marquardt as lm
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.fitting import (
     euler_branches,
     identifiability,
@@ -47,6 +48,8 @@ class IkOptions:
             accelerator.
         warn_prior_ratio: Warn when a task's curvature exceeds this multiple of the
             markers' marginal information on its coordinate.
+        loss: Of the marker distances, so that displaced or swapped markers do not
+            decide; None for least squares.
     """
 
     objective: str = "normalised"
@@ -54,6 +57,7 @@ class IkOptions:
     chunk_frames: int = 16384
     lanes: int = 0
     warn_prior_ratio: float = 1.0
+    loss: RobustLoss | None = None
 
 
 def fit_ik(
@@ -170,7 +174,9 @@ def make_plan(
 ) -> Plan:
     """Returns what stays the same for all frames of a fit."""
     dtype = np.dtype(jnp.result_type(float))
-    return ik_prepare.plan(model, tuple(names), tasks, options.objective, dtype)
+    return ik_prepare.plan(
+        model, tuple(names), tasks, options.objective, dtype, options.loss
+    )
 
 
 def pieces_of(trajectory: MarkerTrajectory, frames: int) -> Iterator[MarkerTrajectory]:
@@ -244,7 +250,9 @@ def _outcomes(plan: Plan, base: np.ndarray, x: np.ndarray, data) -> list[np.ndar
         seen = ik_prepare.padded(
             jax.tree.map(lambda a, part=part: a[part], data), _OUTCOME_FRAMES
         )
-        out = _outcome(plan.model, plan.columns, plan.tasked, base, rows, seen)
+        out = _outcome(
+            plan.model, plan.columns, plan.tasked, base, rows, seen, plan.loss
+        )
         parts.append([np.asarray(a)[:count] for a in jax.device_get(out)])
     return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
@@ -264,12 +272,7 @@ def _spread_to_empty(
 
 def _solution(plan, piece, data, q, terms, status, steps, ratio) -> IkSolution:
     marker, task, distance = terms
-    index = [piece.names.index(n) for n in plan.marker_names]
-    weight = np.asarray(piece.valid)[:, index] * plan.weights[None]
-    if piece.weight is not None:
-        weight = weight * np.asarray(piece.weight)[:, index]
-    total = np.maximum(weight.sum(axis=1), np.finfo(float).tiny)
-    total = np.where(data.weight.sum(axis=1) > 0, total, 1.0)
+    total = np.where(data.total > 0, data.total, 1.0)
     normalised = marker + (task if plan.normalised else task / total)
     opensim = marker + (task * total if plan.normalised else task)
     return IkSolution(

@@ -115,6 +115,7 @@ class IkLayer(nnx.Module):
             factor / safe,
             jnp.broadcast_to(targets, tasks),
             jnp.broadcast_to(held, tasks),
+            total[:, 0],
         )
         if start is None:
             q = jnp.broadcast_to(model.default_q, (frames, len(model.default_q)))

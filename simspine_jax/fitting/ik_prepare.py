@@ -8,6 +8,7 @@ import numpy as np
 from simspine_jax.body.couplers import driving_free
 from simspine_jax.body.jacobian import driven_axes
 from simspine_jax.body.model import Model
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.fitting import limbs
 from simspine_jax.fitting.ik_problem import IkData
 from simspine_jax.fitting.ik_queue import Bucket, Problem
@@ -31,6 +32,7 @@ class Plan:
         columns: Unknowns, as indices into the free coordinates.
         normalised: Whether coordinate terms are divided like marker terms.
         dtype: Precision of unknowns and costs.
+        loss: Of the marker distances; None for least squares.
         block: Block of each unknown (0 is the trunk). Shape [n].
         marker_block: Block of each marker. Shape [M].
         task_block: Block of each coordinate task. Shape [C].
@@ -47,6 +49,7 @@ class Plan:
     columns: tuple[int, ...]
     normalised: bool
     dtype: np.dtype
+    loss: RobustLoss | None
     block: np.ndarray
     marker_block: np.ndarray
     task_block: np.ndarray
@@ -65,6 +68,7 @@ def plan(
     tasks: IkTasks | None,
     objective: str,
     dtype: np.dtype,
+    loss: RobustLoss | None = None,
 ) -> Plan:
     """Decides markers, unknowns and blocks.
 
@@ -74,6 +78,7 @@ def plan(
         tasks: What to follow; None for every shared marker with weight 1.
         objective: "opensim" or "normalised".
         dtype: Precision of unknowns and costs.
+        loss: Of the marker distances; None for least squares.
 
     Raises:
         ValueError: No marker in common, an unknown coordinate in a task, or an
@@ -121,6 +126,7 @@ def plan(
         columns=columns,
         normalised=objective == "normalised",
         dtype=dtype,
+        loss=loss,
         block=block,
         marker_block=marker_block,
         task_block=np.array(task_block, np.int32),
@@ -155,6 +161,7 @@ def observations(plan: Plan, trajectory: MarkerTrajectory) -> IkData:
         (weight / safe).astype(plan.dtype),
         target,
         (held / safe if plan.normalised else held).astype(plan.dtype),
+        total[:, 0].astype(plan.dtype),
     )
 
 
@@ -162,7 +169,7 @@ def padded(data: IkData, frames: int) -> IkData:
     """Returns observations with empty frames behind them."""
     short = frames - len(data.points)
     pad = lambda a: np.concatenate([a, np.zeros((short, *a.shape[1:]), a.dtype)])
-    return IkData(*(pad(np.asarray(a)) for a in _fields(data)))
+    return jax.tree.map(lambda a: pad(np.asarray(a)), data)
 
 
 def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
@@ -182,6 +189,7 @@ def chunk_problem(plan: Plan, data: IkData, bucket: Bucket) -> Problem:
         n_blocks=plan.n_blocks,
         data=jax.device_put(padded(data, bucket.frames)),
         n_frames=len(data.points),
+        loss=plan.loss,
         bucket=bucket,
     )
 
@@ -260,10 +268,6 @@ def carrying_bodies(model: Model) -> Model:
         topology=smaller,
         **{n: np.asarray(getattr(model, n))[rows] for n in names},
     )
-
-
-def _fields(data: IkData) -> tuple:
-    return data.points, data.weight, data.task_target, data.task_weight
 
 
 def _some(names: tuple[str, ...], most: int = 8) -> str:

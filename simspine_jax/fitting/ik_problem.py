@@ -7,7 +7,8 @@ free coordinates that markers or tasks can move. The objective is
     opensim:    1/2 sum_m w_m |r_m|^2 / W  +  1/2 sum_c w_c (q_c - q*_c)^2
     normalised: 1/2 (sum_m w_m |r_m|^2 + sum_c w_c (q_c - q*_c)^2) / W
 
-with W = sum_m w_m over the markers present in the frame, m^2 and rad^2.
+with W = sum_m w_m over the markers present in the frame, m^2 and rad^2. A robust loss
+puts ``rho(|r_m|^2)`` in the place of ``|r_m|^2`` (``core.robust``).
 
 Source: OpenSim 4.6 ``AssemblyCondition_Markers::calcGoal`` and
 ``AssemblyCondition_QValue``; the first form is its objective exactly.
@@ -23,7 +24,9 @@ from simspine_jax.body import couplers
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
 from simspine_jax.body.normal_equations import normal_equations
+from simspine_jax.core import robust
 from simspine_jax.core.levenberg_marquardt import Evaluation
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST
@@ -38,12 +41,14 @@ class IkData:
         weight: Marker weight over W; 0 where missing. Shape [T, M].
         task_target: Targets of the coordinate tasks, rad or m. Shape [T, C].
         task_weight: Weight of each coordinate term as it enters. Shape [T, C].
+        total: W, the sum of the marker weights; 0 without markers. Shape [T].
     """
 
     points: Array
     weight: Array
     task_target: Array
     task_weight: Array
+    total: Array
 
 
 @struct.dataclass
@@ -62,6 +67,8 @@ def evaluate(
     base: Float[Array, " f"],
     x: Float[Array, "w n"],
     data: IkData,
+    loss: RobustLoss | None = None,
+    precision: type | np.dtype = jnp.float32,
 ) -> Evaluation:
     """Returns cost by block, gradient and Gauss-Newton Hessian of every lane.
 
@@ -73,10 +80,12 @@ def evaluate(
         base: Free coordinates; those that are not unknowns keep these values.
         x: Unknowns of each lane.
         data: Observations of each lane.
+        loss: Of the marker distances; None for least squares.
+        precision: Of gradient and Hessian.
     """
     q_free = place(columns, x, base)
     square, gradient, hessian = normal_equations(
-        model, q_free.T, columns, data.points, data.weight, jnp.float32
+        model, q_free.T, columns, data.points, data.weight, precision, loss
     )
     cost = 0.5 * jnp.matmul(square, blocks.marker, precision=_EXACT)
     if tasked:
@@ -124,6 +133,7 @@ def outcome(
     base: Float[Array, " f"],
     x: Float[Array, "w n"],
     data: IkData,
+    loss: RobustLoss | None = None,
 ) -> tuple[
     Float[jax.Array, "w q"],
     Float[jax.Array, " w"],
@@ -133,7 +143,8 @@ def outcome(
     """Returns coordinates, marker part, task part and marker distances, m."""
     q = model.expand(place(columns, x, base))
     distance2 = jnp.sum((marker_positions(model, q) - data.points) ** 2, axis=2)
-    marker = 0.5 * jnp.sum(data.weight * distance2, axis=1)
+    counted, _ = robust.apply(loss, distance2)
+    marker = 0.5 * jnp.sum(data.weight * counted, axis=1)
     miss = q[:, np.asarray(tasked, int)] - data.task_target
     task = 0.5 * jnp.sum(data.task_weight * miss**2, axis=1)
     return q, marker, task, jnp.sqrt(jnp.where(data.weight > 0, distance2, 0.0))

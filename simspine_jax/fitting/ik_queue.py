@@ -13,6 +13,7 @@ import numpy as np
 
 from simspine_jax.body.model import Model
 from simspine_jax.core import levenberg_marquardt as lm
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.fitting import ik_problem
 from simspine_jax.fitting.ik_problem import Blocks, IkData
 
@@ -43,6 +44,7 @@ class Problem:
         n_blocks: Number of blocks.
         data: Observations, padded. Leading axis ``bucket.frames``.
         n_frames: Frames that are real.
+        loss: Of the marker distances; None for least squares.
         bucket: Padded sizes.
     """
 
@@ -58,6 +60,7 @@ class Problem:
     n_blocks: int
     data: IkData
     n_frames: int
+    loss: RobustLoss | None
     bucket: Bucket
 
 
@@ -156,6 +159,7 @@ def _run_part(
         block,
         Blocks(one_hot[marker_block], one_hot[task_block]),
         options,
+        problem.loss,
         columns=problem.columns,
         tasked=problem.tasked,
         lanes=bucket.lanes,
@@ -177,6 +181,7 @@ def _solve(
     block,
     blocks: Blocks,
     options: lm.LmOptions,
+    loss: RobustLoss | None,
     *,
     columns: tuple[int, ...],
     tasked: tuple[int, ...],
@@ -184,7 +189,14 @@ def _solve(
 ) -> lm.Solutions:
     base = jnp.asarray(base)
     evaluate = lambda x, t: ik_problem.evaluate(
-        model, columns, tasked, blocks, base, x, jax.tree.map(lambda a: a[t], data)
+        model,
+        columns,
+        tasked,
+        blocks,
+        base,
+        x,
+        jax.tree.map(lambda a: a[t], data),
+        loss,
     )
     return lm.solve(
         evaluate,

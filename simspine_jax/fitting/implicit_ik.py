@@ -66,7 +66,7 @@ def _objective(
     plan: Plan, model: Model, base: Array, data: IkData, x: Float[Array, "t n"]
 ) -> Float[jax.Array, " t"]:
     _, marker, task, _ = ik_problem.outcome(
-        model, plan.columns, plan.tasked, base, x, data
+        model, plan.columns, plan.tasked, base, x, data, plan.loss
     )
     return marker + task
 
