@@ -1,0 +1,283 @@
+"""Levenberg-Marquardt for a sequence of small problems that a prior ties along time.
+
+Minimises ``sum_t f_t(x_t) + 1/2 sum_t sum_k s_k e_tk^2``, where e is the first or
+second difference of the unknowns along time and s a stiffness. All frames are
+evaluated at once; the banded system of a step is solved in windows side by side, each
+with some frames of its neighbours (restricted additive Schwarz). Windows only shape
+the steps: the loop ends where the gradient of the whole cost vanishes, so that the
+solution does not depend on them.
+
+Notation: frames t, unknowns n, windows w. A first difference at t is x_t+1 - x_t, a
+second one x_t+1 - 2 x_t + x_t-1.
+
+Source: Nocedal and Wright, Numerical Optimization, 2006, section 10.3; Cai and Sarkis,
+A Restricted Additive Schwarz Preconditioner, 1999.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+from simspine_jax.core import block_banded
+from simspine_jax.core.block_banded import Banded
+
+STENCILS = {"velocity": (0.0, -1.0, 1.0), "acceleration": (1.0, -2.0, 1.0)}
+_LEAST_DAMPING = 1e-12
+_LIGHT = 1e-2
+
+
+class Prior(NamedTuple):
+    """What ties the frames.
+
+    Attributes:
+        stencil: Weights of the frames before, at and after, one of ``STENCILS``.
+        stiffness: s, in cost per squared difference. Shape [n].
+        linked: Whether the difference at a frame counts: False at the ends of a
+            trial. Shape [T].
+    """
+
+    stencil: tuple[float, float, float]
+    stiffness: Float[Array, " n"]
+    linked: Bool[Array, " t"]
+
+
+class Frames(NamedTuple):
+    """Of every frame alone.
+
+    Attributes:
+        cost: Shape [T].
+        gradient: Shape [T, n].
+        hessian: Gauss-Newton's, never negative. Shape [T, n, n].
+        bend: What it leaves out. Shape [T, n, n].
+    """
+
+    cost: Float[Array, " t"]
+    gradient: Float[Array, "t n"]
+    hessian: Float[Array, "t n n"]
+    bend: Float[Array, "t n n"]
+
+
+@struct.dataclass
+class Windows:
+    """How the steps are cut: core frames of a window, frames shared on each side."""
+
+    core: int = struct.field(pytree_node=False, default=64)
+    shared: int = struct.field(pytree_node=False, default=16)
+
+
+class Smoothed(NamedTuple):
+    """Unknowns [T, n], evaluations, and the last step's largest change."""
+
+    x: Float[Array, "t n"]
+    steps: Array
+    change: Array
+
+
+class _State(NamedTuple):
+    x: Array
+    at: Frames
+    damping: Array  # [w]
+    exact: Array  # [w] the next step uses the whole Hessian
+    growth: Array  # [w]
+    steps: Array
+    change: Array
+
+
+def solve(
+    evaluate: Callable[[Float[Array, "t n"]], Frames],
+    start: Float[Array, "t n"],
+    prior: Prior,
+    lower: Float[Array, " n"],
+    upper: Float[Array, " n"],
+    fixed: Bool[Array, " t"],
+    windows: Windows,
+    max_steps: int,
+    tolerance: float,
+) -> Smoothed:
+    """Returns the minimum nearest to the start.
+
+    Args:
+        evaluate: Every frame's own part, Gauss-Newton Hessian included.
+        start: Unknowns; T is a multiple of ``windows.core``.
+        prior: See ``Prior``.
+        lower: Lower limits; -inf for none.
+        upper: Upper limits.
+        fixed: Frames that stay as they are.
+        windows: See ``Windows``.
+        max_steps: Evaluations allowed.
+        tolerance: The loop ends when no unknown moves further in a step.
+    """
+    count = start.shape[0] // windows.core
+    per_frame = lambda a: jnp.repeat(a, windows.core)
+    per_window = lambda a: jnp.sum(a.reshape(count, windows.core), axis=1)
+
+    def body(s: _State) -> _State:
+        gradient = s.at.gradient + prior_gradient(prior, s.x)
+        pressed = ((s.x <= lower[None]) & (gradient > 0)) | (
+            (s.x >= upper[None]) & (gradient < 0)
+        )
+        active = ~pressed & ~fixed[:, None]
+        used = per_frame(s.exact)[:, None, None]
+        hessian = s.at.hessian + jnp.where(used, s.at.bend, 0.0)
+        step = _step(hessian, gradient, active, prior, windows, s.damping)
+        failed = per_window(jnp.any(jnp.isnan(step), axis=1)) > 0
+        step = jnp.where(jnp.isnan(step), 0.0, step)
+        trial = jnp.clip(s.x + step, lower[None], upper[None])
+        new = evaluate(trial)
+        before = s.at.cost + prior_cost(prior, s.x)
+        after = new.cost + prior_cost(prior, trial)
+        slack = 16 * jnp.finfo(s.x.dtype).eps * per_window(jnp.abs(before))
+        # Windows share their edges: one may rise while the whole falls.
+        falls = jnp.sum(after) <= jnp.sum(before) + jnp.sum(slack)
+        better = (falls | (per_window(after) <= per_window(before) + slack)) & ~failed
+        take = per_frame(better)
+        mixed = jnp.where(take[:, None], trial, s.x)
+        cost = jnp.where(take, new.cost, s.at.cost) + prior_cost(prior, mixed)
+        whole = jnp.sum(cost) <= jnp.sum(before) + jnp.sum(slack)
+        take, better = take & whole, better & whole
+        at = jax.tree.map(
+            lambda a, b: jnp.where(take.reshape(-1, *[1] * (a.ndim - 1)), a, b),
+            new,
+            s.at,
+        )
+        # Where the whole Hessian fails, Gauss-Newton's is tried before more damping.
+        eased = jnp.maximum(s.damping / 5, _LEAST_DAMPING)
+        raised = s.damping * s.growth
+        moved = jnp.where(active, jnp.abs(trial - s.x), 0.0)
+        return _State(
+            jnp.where(take[:, None], trial, s.x),
+            at,
+            jnp.where(better, eased, jnp.where(s.exact, s.damping, raised)),
+            better | ~s.exact,
+            jnp.where(better, 2.0, jnp.where(s.exact, 1.0, 2.0) * s.growth),
+            s.steps + 1,
+            # A step cut short by heavy damping proves nothing.
+            jnp.where(
+                jnp.all(better) & jnp.all(s.damping < _LIGHT), jnp.max(moved), jnp.inf
+            ),
+        )
+
+    def unfinished(s: _State) -> Array:
+        stuck = jnp.all(s.damping > 1e12)
+        return (s.change > tolerance) & (s.steps < max_steps) & ~stuck
+
+    dtype = start.dtype
+    state = _State(
+        start,
+        evaluate(start),
+        jnp.full(count, 1e-3, dtype),
+        jnp.ones(count, bool),
+        jnp.full(count, 2.0, dtype),
+        jnp.asarray(1),
+        jnp.asarray(jnp.inf, dtype),
+    )
+    end = jax.lax.while_loop(unfinished, body, state)
+    return Smoothed(end.x, end.steps, end.change)
+
+
+def marginal_covariance(
+    hessian: Float[Array, "t n n"],
+    active: Bool[Array, "t n"],
+    prior: Prior,
+    windows: Windows,
+) -> Float[Array, "t n n"]:
+    """Returns the blocks of the inverse of the whole Hessian that belong to frames.
+
+    Each window is cut off from the frames that it does not share; with enough shared
+    frames that is not felt.
+    """
+    count = hessian.shape[0] // windows.core
+    matrix, _ = _window_systems(
+        hessian, active, prior, windows, jnp.zeros(count, hessian.dtype)
+    )
+    blocks = block_banded.inverse_diagonal(block_banded.factor(matrix))
+    return _cores(blocks, windows)
+
+
+def prior_cost(prior: Prior, x: Float[Array, "t n"]) -> Float[Array, " t"]:
+    """Returns the prior's cost, each difference counted at its frame."""
+    e = _difference(prior, x)
+    return 0.5 * jnp.sum(prior.stiffness[None] * e**2, axis=1)
+
+
+def prior_gradient(prior: Prior, x: Float[Array, "t n"]) -> Float[Array, "t n"]:
+    """Returns the gradient of the summed prior cost."""
+    pull = prior.stiffness[None] * _difference(prior, x)
+    before, at, after = prior.stencil
+    return before * _shift(pull, -1) + at * pull + after * _shift(pull, 1)
+
+
+def _difference(prior: Prior, x: Array) -> Array:
+    before, at, after = prior.stencil
+    e = before * _shift(x, 1) + at * x + after * _shift(x, -1)
+    return jnp.where(prior.linked[:, None], e, 0.0)
+
+
+def _shift(x: Array, by: int) -> Array:
+    """Moves rows to later (1) or earlier (-1) frames; zero where none comes."""
+    rows = jnp.arange(x.shape[0])
+    lost = (rows < by) | (rows >= x.shape[0] + by)
+    return jnp.where(lost.reshape(-1, *[1] * (x.ndim - 1)), 0, jnp.roll(x, by, axis=0))
+
+
+def _step(
+    hessian: Array,
+    gradient: Array,
+    active: Array,
+    prior: Prior,
+    windows: Windows,
+    damping: Array,
+) -> Array:
+    """Solves the damped system in windows; NaN where it is not positive definite."""
+    matrix, index = _window_systems(hessian, active, prior, windows, damping)
+    rhs = jnp.where(active, -gradient, 0.0)[index]
+    step = _cores(block_banded.solve(block_banded.factor(matrix), rhs), windows)
+    return jnp.where(active, step, jnp.where(jnp.isfinite(step), 0.0, jnp.nan))
+
+
+def _window_systems(
+    hessian: Array, active: Array, prior: Prior, windows: Windows, damping: Array
+) -> tuple[Banded, Array]:
+    """Returns the matrices of the windows and the frames that they read [w, l]."""
+    t, n = active.shape
+    before, at, after = prior.stencil
+    linked = prior.linked.astype(hessian.dtype)
+    later, sooner = _shift(linked, -1), _shift(linked, 1)
+    own = at**2 * linked + before**2 * later + after**2 * sooner
+    last = at * before * linked + after * at * sooner
+    past = after * before * sooner
+    held = ~active
+    last = jnp.where(active & _shift(active, 1), last[:, None] * prior.stiffness, 0.0)
+    past = jnp.where(active & _shift(active, 2), past[:, None] * prior.stiffness, 0.0)
+    both = active[:, :, None] & active[:, None, :]
+    diagonal = jnp.diagonal(hessian, axis1=1, axis2=2) + own[:, None] * prior.stiffness
+    # What neither markers nor prior inform stays where it is.
+    top = jnp.max(jnp.abs(diagonal), axis=1, keepdims=True)
+    floor = jnp.maximum(diagonal, 1e-12 * top) + 1e-300
+    added = own[:, None] * prior.stiffness
+    added = added + jnp.repeat(damping, windows.core)[:, None] * floor
+    added = jnp.where(held, 1.0, added)
+    eye = jnp.eye(n, dtype=hessian.dtype)
+    block = jnp.where(both, hessian, 0.0) + added[:, :, None] * eye[None]
+
+    length = windows.core + 2 * windows.shared
+    first = jnp.arange(t // windows.core) * windows.core - windows.shared
+    frame = first[:, None] + jnp.arange(length)[None]
+    inside = (frame >= 0) & (frame < t)
+    index = jnp.clip(frame, 0, t - 1)
+    spare = inside[:, :, None]
+    matrix = Banded(
+        jnp.where(spare[..., None], block[index], eye[None, None]),
+        jnp.where(spare & (frame >= 1)[:, :, None], last[index], 0.0),
+        jnp.where(spare & (frame >= 2)[:, :, None], past[index], 0.0),
+    )
+    return matrix, index
+
+
+def _cores(rows: Array, windows: Windows) -> Array:
+    kept = rows[:, windows.shared : windows.shared + windows.core]
+    return kept.reshape(-1, *rows.shape[2:])

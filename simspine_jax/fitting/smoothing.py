@@ -1,0 +1,348 @@
+"""A smooth motion: all frames of a trial fitted jointly under a prior along time.
+
+Notation: unknowns x_t at frames t a time dt apart, sigma the noise SD of a marker
+component, S the root spectral density of the speed (rad/s per root hertz) or the
+acceleration (rad/s^2 per root hertz) of a coordinate, taken as white noise. Up to a
+constant the negative logarithm of the posterior, times sigma^2, is
+
+    sum_t W_t / w f_t(x_t)  +  1/2 sigma^2 sum_t dt |D x_t|^2 / S^2
+
+with f_t the objective of the frame alone (``ik_problem``), W_t the sum of the weights
+of its markers, w their mean weight in the fit, and D the first difference over dt or
+the second over dt^2. S says how lively the motion is and sigma how noisy the markers
+are, neither changes with the frame rate. Seen alone, a coordinate with noise SD s per
+frame is filtered like by a zero-phase Butterworth filter with its cutoff f, after both
+passes, at ``(2 pi f)^4 = S^2 / (s^2 dt)`` for the acceleration (second order) and at
+``(2 pi f)^2 = S^2 / (s^2 dt)`` for the speed (first order).
+
+Source: Wahba, Improper Priors, Spline Smoothing and the Problem of Guarding Against
+Model Errors in Regression, 1978 (the prior); ``core.temporal_lm`` (the solver).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from simspine_jax.body.curvature import residual_curvature
+from simspine_jax.core import temporal_lm
+from simspine_jax.core.temporal_lm import Frames, Prior, Windows
+from simspine_jax.fitting import ik_prepare, ik_problem, uncertainty
+from simspine_jax.fitting.ik_prepare import Plan
+from simspine_jax.fitting.ik_problem import Blocks, IkData
+from simspine_jax.fitting.uncertainty import IkUncertainty
+from simspine_jax.types import MarkerTrajectory
+
+_LANES = 128  # frames evaluated together: bounds memory
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """How a motion is expected to go on in time.
+
+    Attributes:
+        of: "acceleration" or "velocity": what is expected to be small.
+        angle: Its root spectral density for angles, rad/s^2 (rad/s) per root hertz.
+        length: The same for lengths, m/s^2 (m/s) per root hertz.
+        noise_m: Noise SD of a marker component, m; None to estimate it from the
+            residuals of the frames fitted one by one.
+        window_frames: Frames whose equations are solved together in a step.
+        shared_frames: Frames that neighbouring windows share on each side. Neither
+            changes the solution.
+        max_steps: Evaluations allowed.
+        tolerance: Ends when no unknown moves further in a step, rad and m.
+
+    Raises:
+        ValueError: An unknown kind, or a number that is not positive.
+    """
+
+    of: str = "acceleration"
+    angle: float = 10.0
+    length: float = 3.0
+    noise_m: float | None = None
+    window_frames: int = 64
+    shared_frames: int = 16
+    max_steps: int = 200
+    tolerance: float = 1e-8
+
+    def __post_init__(self) -> None:  # noqa: D105
+        if self.of not in temporal_lm.STENCILS:
+            raise ValueError(
+                f"smoothness of {self.of!r} is not known; choose one of "
+                f"{tuple(temporal_lm.STENCILS)}"
+            )
+        for name in ("angle", "length", "noise_m", "window_frames", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"smoothness: {name} must be positive; it is {value}")
+
+
+class Smooth(NamedTuple):
+    """A smooth motion: coordinates [T, N], noise used, m, evaluations, last change."""
+
+    q: np.ndarray
+    noise_m: float
+    steps: int
+    change: float
+
+
+def smooth(
+    plan: Plan,
+    trials: Sequence[MarkerTrajectory],
+    poses: Sequence[Float[np.ndarray, "_ q"]],
+    options: Smoothness,
+) -> list[Smooth]:
+    """Fits trials under the prior; all windows of all trials are solved side by side.
+
+    Args:
+        plan: Of the fits, one model and one set of tasks for all trials.
+        trials: The markers.
+        poses: Coordinates of each trial to start from, without whole turns or changes
+            of Euler branch between frames (``euler_branches.mend``).
+        options: See ``Smoothness``.
+
+    Returns:
+        For each trial its motion. Frames without markers are filled in by the prior.
+
+    Raises:
+        ValueError: A trial without a rate, or poses of another length.
+    """
+    joint = _joint(plan, trials, poses, options)
+    x, steps, change = jax.device_get(_solve(**joint.arguments, **_shape(options)))
+    q = np.asarray(plan.model.expand(_free(plan, x[: joint.frames])))
+    return [
+        Smooth(part, joint.noise_m, int(steps), float(change))
+        for part in np.split(q, joint.cuts)
+    ]
+
+
+def covariance(
+    plan: Plan,
+    trials: Sequence[MarkerTrajectory],
+    poses: Sequence[Float[np.ndarray, "_ q"]],
+    options: Smoothness,
+) -> list[IkUncertainty]:
+    """Returns the covariance of smooth fits: what all frames say of each.
+
+    Args:
+        plan: Of the fits.
+        trials: The markers.
+        poses: Fitted coordinates of each trial, from ``smooth``.
+        options: As in ``smooth``; give the noise that it used.
+
+    It is the inverse curvature of the posterior, with the weights taken for inverse
+    variances; coordinates at their limits are counted as known.
+
+    Raises:
+        ValueError: As in ``smooth``.
+    """
+    joint = _joint(plan, trials, poses, options)
+    shape = _shape(options)
+    x_cov = np.asarray(_covariance(**joint.arguments, windows=shape["windows"]))
+    x_cov = x_cov[: joint.frames] * joint.noise_m**2
+    found = []
+    parts = zip(trials, poses, np.split(x_cov, joint.cuts), strict=True)
+    for trial, q, part in parts:
+        data = ik_prepare.observations(plan, trial)
+        alone = uncertainty.of_frames(plan, q, data, joint.noise_m)
+        own = np.einsum("tii->ti", part)
+        by_frame = np.einsum("tii->ti", alone.x_covariance)
+        # The information of the frame itself against all there is on the unknown.
+        share = np.where(by_frame > 0, own / np.where(by_frame > 0, by_frame, 1), 0)
+        found.append(
+            replace(
+                alone,
+                x_covariance=part,
+                null=np.zeros_like(alone.null),
+                data_share=np.clip(share, 0, 1) * alone.data_share,
+                solved=np.ones_like(alone.solved),
+            )
+        )
+    return found
+
+
+class _Joint(NamedTuple):
+    arguments: dict
+    frames: int
+    cuts: np.ndarray
+    noise_m: float
+
+
+def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
+    """Puts trials behind one another, padded to a few sizes."""
+    for k, (trial, q) in enumerate(zip(trials, poses, strict=True)):
+        if not (np.isfinite(trial.rate_hz) and trial.rate_hz > 0):
+            raise ValueError(
+                f"smoothing needs the rate of the trial; rate_hz is {trial.rate_hz}"
+            )
+        if len(q) != len(trial.points):
+            raise ValueError(
+                f"trial {k} has {len(trial.points)} frames, but {len(q)} poses"
+            )
+    lengths = np.array([len(q) for q in poses])
+    total = int(lengths.sum())
+    windows = max(1, -(-total // options.window_frames))
+    padded = options.window_frames * (1 << (windows - 1).bit_length())
+    data = [ik_prepare.observations(plan, t) for t in trials]
+    data = jax.tree.map(lambda *a: np.concatenate(a), *data)
+    q = np.concatenate([np.asarray(q, plan.dtype) for q in poses])
+    noise = options.noise_m or _noise(plan, q, data)
+    linked = np.zeros(padded, bool)
+    last = np.cumsum(lengths)
+    linked[:total] = True
+    linked[last - 1] = False
+    if options.of == "acceleration":
+        linked[last - lengths] = False
+    rates = np.array([trial.rate_hz for trial in trials], float)
+    if np.ptp(rates) > 0:
+        raise ValueError(
+            "trials that are smoothed together must have one rate; they have "
+            f"{', '.join(f'{r:g}' for r in sorted(set(rates)))} Hz"
+        )
+    power = 1 if options.of == "velocity" else 2
+    angle = np.asarray(plan.model.coordinate_is_angle)[plan.unknowns]
+    density = np.where(angle, options.angle, options.length)
+    stiffness = noise**2 * rates[0] ** (2 * power - 1) / density**2
+    mean = plan.weights.mean()
+    count = (np.asarray(data.weight) > 0).sum(axis=1)
+    x = np.zeros((padded, len(plan.columns)), plan.dtype)
+    x[:total] = q[:, plan.unknowns]
+    scale = np.zeros(padded, plan.dtype)
+    scale[:total] = np.where(count > 0, np.asarray(data.total) / mean, 0.0)
+    model = plan.solver_model
+    arguments = {
+        "model": model,
+        "base": np.asarray(model.default_q)[np.asarray(model.topology.free, int)],
+        "data": ik_prepare.padded(data, padded),
+        "scale": scale,
+        "x": x,
+        "linked": linked,
+        "stiffness": stiffness.astype(plan.dtype),
+        "fixed": np.arange(padded) >= total,
+        "lower": np.asarray(plan.model.lower)[plan.unknowns],
+        "upper": np.asarray(plan.model.upper)[plan.unknowns],
+        "loss": plan.loss,
+        "columns": plan.columns,
+        "tasked": plan.tasked,
+        "stencil": temporal_lm.STENCILS[options.of],
+    }
+    return _Joint(arguments, total, last[:-1], float(noise))
+
+
+def _noise(plan: Plan, q: np.ndarray, data: IkData) -> float:
+    """Noise SD estimated on some of the frames."""
+    filled = np.flatnonzero(np.asarray(data.total) > 0)
+    few = filled[np.linspace(0, len(filled) - 1, min(len(filled), 256)).astype(int)]
+    some = jax.tree.map(lambda a: a[few], data)
+    return uncertainty.of_frames(plan, q[few], some).noise_m
+
+
+def _shape(options: Smoothness) -> dict:
+    return {
+        "windows": Windows(options.window_frames, options.shared_frames),
+        "max_steps": options.max_steps,
+        "tolerance": options.tolerance,
+    }
+
+
+def _free(plan: Plan, x: np.ndarray) -> jax.Array:
+    free = np.asarray(plan.model.topology.free, int)
+    base = jnp.asarray(plan.model.default_q)[free]
+    return ik_problem.place(plan.columns, jnp.asarray(x), base)
+
+
+def _evaluate(model, base, data, scale, loss, columns, tasked, x) -> Frames:
+    """Every frame's own cost, gradient and Hessian, in the joint cost's units."""
+    one = lambda n: jnp.ones((n, 1), x.dtype)
+    blocks = Blocks(one(data.points.shape[1]), one(len(tasked)))
+    lanes = min(_LANES, x.shape[0])
+    cut = lambda a: jnp.reshape(a, (x.shape[0] // lanes, lanes, *a.shape[1:]))
+
+    def some(part) -> Frames:
+        x, data, scale = part
+        found = ik_problem.evaluate(
+            model, columns, tasked, blocks, base, x, data, loss, x.dtype
+        )
+        bend = residual_curvature(
+            model,
+            ik_problem.place(columns, x, base).T,
+            columns,
+            data.points,
+            data.weight,
+        )
+        return Frames(
+            found.cost[:, 0] * scale,
+            found.gradient * scale[:, None],
+            found.hessian * scale[:, None, None],
+            bend * scale[:, None, None],
+        )
+
+    parts = jax.lax.map(some, jax.tree.map(cut, (x, data, scale)))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), parts)
+
+
+_STATIC = ("columns", "tasked", "stencil", "windows")
+
+
+@partial(jax.jit, static_argnames=_STATIC)
+def _solve(
+    *,
+    model,
+    base,
+    data,
+    scale,
+    x,
+    linked,
+    stiffness,
+    fixed,
+    lower,
+    upper,
+    loss,
+    columns,
+    tasked,
+    stencil,
+    windows,
+    max_steps,
+    tolerance,
+) -> temporal_lm.Smoothed:
+    base, data = jnp.asarray(base), jax.tree.map(jnp.asarray, data)
+    evaluate = partial(_evaluate, model, base, data, scale, loss, columns, tasked)
+    prior = Prior(stencil, stiffness, linked)
+    return temporal_lm.solve(
+        evaluate, x, prior, lower, upper, fixed, windows, max_steps, tolerance
+    )
+
+
+@partial(jax.jit, static_argnames=_STATIC)
+def _covariance(
+    *,
+    model,
+    base,
+    data,
+    scale,
+    x,
+    linked,
+    stiffness,
+    fixed,
+    lower,
+    upper,
+    loss,
+    columns,
+    tasked,
+    stencil,
+    windows,
+) -> jax.Array:
+    base, data = jnp.asarray(base), jax.tree.map(jnp.asarray, data)
+    at = _evaluate(model, base, data, scale, loss, columns, tasked, x)
+    prior = Prior(stencil, stiffness, linked)
+    gradient = at.gradient + temporal_lm.prior_gradient(prior, x)
+    held = ((x <= lower[None]) & (gradient > 0)) | ((x >= upper[None]) & (gradient < 0))
+    active = ~held & ~fixed[:, None]
+    blocks = temporal_lm.marginal_covariance(at.hessian, active, prior, windows)
+    both = active[:, :, None] & active[:, None, :]
+    return jnp.where(both, blocks, 0.0)
