@@ -75,20 +75,8 @@ def load_case(
     if not keep_coordinate_tasks:
         tasks = tasks.without_coordinate_tasks()
     if frames:
-        trial = replace(trial, trajectory=cut(trial.trajectory, slice(frames)))
+        trial = replace(trial, trajectory=trial.trajectory.cut(slice(frames)))
     return replace(case, trial=replace(trial, tasks=tasks))
-
-
-def cut(trajectory: MarkerTrajectory, frames: slice) -> MarkerTrajectory:
-    """Returns some consecutive frames of a trial, at their own times."""
-    weight = None if trajectory.weight is None else trajectory.weight[frames]
-    return replace(
-        trajectory,
-        points=trajectory.points[frames],
-        valid=trajectory.valid[frames],
-        weight=weight,
-        start_s=float(trajectory.times_s[frames][0]),
-    )
 
 
 def inputs_of(cases: Sequence[Case]) -> tuple[Path, ...]:
@@ -155,4 +143,4 @@ def _in_range(trajectory: MarkerTrajectory, tasks: IkTasks) -> MarkerTrajectory:
             f"the set-up's time range {first} to {last} s has no frame of the trial, "
             f"which is from {times[0]} to {times[-1]} s"
         )
-    return cut(trajectory, slice(inside[0], inside[-1] + 1))
+    return trajectory.cut(slice(inside[0], inside[-1] + 1))

@@ -81,6 +81,16 @@ class MarkerTrajectory:
         """Time of each frame, s. Shape [T]."""
         return self.start_s + np.arange(self.points.shape[0]) / self.rate_hz
 
+    def cut(self, frames: slice) -> "MarkerTrajectory":
+        """Returns some consecutive frames, at their own times."""
+        first = frames.indices(self.points.shape[0])[0]
+        return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            points=self.points[frames],
+            valid=self.valid[frames],
+            weight=None if self.weight is None else self.weight[frames],
+            start_s=self.start_s + (first / self.rate_hz if first else 0.0),
+        )
+
 
 @struct.dataclass
 class Motion:

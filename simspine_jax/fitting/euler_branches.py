@@ -72,6 +72,10 @@ class Mended:
         """Returns the sums over two pieces."""
         return Mended(_sums(self.flips, other.flips), _sums(self.spins, other.spins))
 
+    def __hash__(self) -> int:
+        """Hashes the counts, so that a solution may be an argument of jax.jit."""
+        return hash((tuple(self.flips.items()), tuple(self.spins.items())))
+
     def to_text(self) -> tuple[str, ...]:
         """Returns a sentence for each body and coordinate; none if none."""
         turns = [

@@ -7,6 +7,7 @@ Both cut time into chunks of one padded size, so that one compilation serves all
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -14,20 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from simspine_jax.body.model import Model
-from simspine_jax.core import levenberg_marquardt as lm
 from simspine_jax.core.robust import RobustLoss
 from simspine_jax.fitting import (
-    euler_branches,
-    identifiability,
+    ik_frames,
     ik_prepare,
-    ik_problem,
-    ik_search,
-    unwrap,
+    smooth_pieces,
+    smoothing,
+    uncertainty,
 )
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.ik_queue import Bucket
 from simspine_jax.fitting.ik_search_options import SearchOptions
-from simspine_jax.fitting.ik_solution import IkSolution, concatenate
+from simspine_jax.fitting.ik_solution import EMPTY, IkSolution, concatenate
+from simspine_jax.fitting.smoothing import Smoothness
 from simspine_jax.types import IkTasks, MarkerTrajectory, Motion
 
 
@@ -50,6 +50,11 @@ class IkOptions:
             markers' marginal information on its coordinate.
         loss: Of the marker distances, so that displaced or swapped markers do not
             decide; None for least squares.
+        smooth: Fit all frames jointly under a prior along time; None to fit every
+            frame alone, as OpenSim does.
+        covariance: Whether the solution carries the covariance of its coordinates.
+        noise_m: Noise SD of a marker component, m, for covariance and smoothing;
+            None to estimate it from the residuals of the first chunk.
     """
 
     objective: str = "normalised"
@@ -58,6 +63,9 @@ class IkOptions:
     lanes: int = 0
     warn_prior_ratio: float = 1.0
     loss: RobustLoss | None = None
+    smooth: Smoothness | None = None
+    covariance: bool = False
+    noise_m: float | None = None
 
 
 def fit_ik(
@@ -79,10 +87,13 @@ def fit_ik(
 
     Returns:
         The fit. A frame without any marker keeps status "nothing to fit" and takes
-        the pose of the nearest fitted frame.
+        the pose of the nearest fitted frame, or the one that the prior along time
+        gives it.
 
     Raises:
-        ValueError: No marker in common, or a task on an unknown coordinate.
+        ValueError: No marker in common or none with a weight, a task on an unknown
+            coordinate, a smooth fit asked of a trial without a rate, or too few
+            markers to estimate the noise.
 
     Warns:
         PriorDominanceWarning: A task's curvature outweighs the markers' information
@@ -94,9 +105,10 @@ def fit_ik(
     """
     options = options or IkOptions()
     plan = make_plan(model, trajectory.names, tasks, options)
+    if options.smooth is not None:
+        smoothing.require_rate(trajectory.rate_hz)
     parts, done, total = [], 0, trajectory.points.shape[0]
-    pieces = pieces_of(trajectory, options.chunk_frames)
-    for part in _fit_pieces(plan, pieces, options):
+    for part in _fit_pieces(plan, [trajectory], options):
         parts.append(part)
         done += len(part.q)
         if progress is not None:
@@ -142,14 +154,10 @@ def fit_ik_stream(
     if head is None:
         return 0
     plan = make_plan(model, head.names, tasks, options)
-
-    def cut() -> Iterator[MarkerTrajectory]:
-        yield from pieces_of(head, options.chunk_frames)
-        for piece in pieces:
-            yield from pieces_of(piece, options.chunk_frames)
-
+    if options.smooth is not None:
+        smoothing.require_rate(head.rate_hz)
     frames = 0
-    for part in _fit_pieces(plan, cut(), options):
+    for part in _fit_pieces(plan, chain([head], pieces), options):
         writer.write(part.motion)
         frames += len(part.q)
         if progress is not None:
@@ -182,117 +190,51 @@ def make_plan(
 def pieces_of(trajectory: MarkerTrajectory, frames: int) -> Iterator[MarkerTrajectory]:
     """Cuts a trajectory into consecutive pieces of at most ``frames`` frames."""
     for i in range(0, max(len(trajectory.points), 1), frames):
-        part = slice(i, i + frames)
-        weight = None if trajectory.weight is None else trajectory.weight[part]
-        yield replace(
-            trajectory,
-            points=trajectory.points[part],
-            valid=trajectory.valid[part],
-            weight=weight,
-            start_s=trajectory.start_s + i / trajectory.rate_hz,
-        )
+        yield trajectory.cut(slice(i, i + frames))
 
 
 def _fit_pieces(
     plan: Plan, pieces: Iterable[MarkerTrajectory], options: IkOptions
 ) -> Iterator[IkSolution]:
-    """Fits pieces in order; each starts from what the one before it found."""
-    seed = before = None
-    ratio: dict[str, float] | None = None
-    bucket = _bucket(options)
-    angle, spread, root = ik_prepare.starting_ranges(plan)
-    lower = np.asarray(plan.model.lower)[plan.unknowns]
-    upper = np.asarray(plan.model.upper)[plan.unknowns]
-    default = np.clip(np.asarray(plan.model.default_q)[plan.unknowns], lower, upper)
-    for piece in pieces:
-        data = ik_prepare.observations(plan, piece)
-        total = len(data.points)
-        filled = np.flatnonzero(data.weight.sum(axis=1) > 0)
-        kept = jax.tree.map(lambda a, at=filled: a[at], data)
-        problem = ik_prepare.chunk_problem(plan, kept, bucket)
-        best = ik_search.search(
-            problem, default, angle, spread, root, options.search, seed
-        )
-        if len(filled):
-            seed = best.x[-1]
-        x = _spread_to_empty(best.x, filled, total, default if seed is None else seed)
-        q, *terms = _outcomes(plan, problem.base, x, data)
-        q = euler_branches.follow(plan.model, q, plan.tasked, before)
-        q = unwrap.unwrap(plan.model, q, plan.tasked, before)
-        if total:
-            before = q[-1]
-        if ratio is None and len(filled):
-            few = filled[np.linspace(0, len(filled) - 1, 16).astype(int)]
-            ratio = {}
-            if plan.tasked:
-                ratio = identifiability.prior_dominance(
-                    plan, q[few], np.asarray(data.weight)[few]
-                )
-            _warn(plan, ratio, options)
-        status = np.full(total, lm.EMPTY, np.int32)
-        status[filled] = best.status
-        steps = np.zeros(total, int)
-        steps[filled] = best.steps
-        yield _solution(plan, piece, data, q, terms, status, steps, ratio or {})
-
-
-_OUTCOME_FRAMES = 2048
-
-
-def _outcomes(plan: Plan, base: np.ndarray, x: np.ndarray, data) -> list[np.ndarray]:
-    """Returns coordinates and what they cost, in pieces of one padded size."""
-    parts = []
-    for i in range(0, max(len(x), 1), _OUTCOME_FRAMES):
-        part = slice(i, i + _OUTCOME_FRAMES)
-        count = len(x[part])
-        rows = np.zeros((_OUTCOME_FRAMES, x.shape[1]), x.dtype)
-        rows[:count] = x[part]
-        seen = ik_prepare.padded(
-            jax.tree.map(lambda a, part=part: a[part], data), _OUTCOME_FRAMES
-        )
-        out = _outcome(
-            plan.model, plan.columns, plan.tasked, base, rows, seen, plan.loss
-        )
-        parts.append([np.asarray(a)[:count] for a in jax.device_get(out)])
-    return [np.concatenate(p) for p in zip(*parts, strict=True)]
-
-
-def _spread_to_empty(
-    x: np.ndarray, filled: np.ndarray, total: int, fallback: np.ndarray
-) -> np.ndarray:
-    """Gives frames without markers the unknowns of the nearest frame that has."""
-    if len(filled) == 0:
-        return np.tile(fallback, (total, 1))
-    place = np.searchsorted(filled, np.arange(total)).clip(0, len(filled) - 1)
-    left = np.maximum(place - 1, 0)
-    frames = np.arange(total)
-    closer = np.abs(filled[left] - frames) < np.abs(filled[place] - frames)
-    return x[np.where(closer, left, place)]
-
-
-def _solution(plan, piece, data, q, terms, status, steps, ratio) -> IkSolution:
-    marker, task, distance = terms
-    total = np.where(data.total > 0, data.total, 1.0)
-    normalised = marker + (task if plan.normalised else task / total)
-    opensim = marker + (task * total if plan.normalised else task)
-    return IkSolution(
-        q=q,
-        objective=normalised if plan.normalised else opensim,
-        objective_opensim=opensim,
-        objective_normalised=normalised,
-        marker_error=distance,
-        marker_seen=data.weight > 0,
-        status=status,
-        steps=steps,
-        prior_ratios=tuple(ratio.items()),
-        marker_names=plan.marker_names,
-        coordinate_names=plan.model.coordinate_names,
-        rate_hz=piece.rate_hz,
-        start_s=piece.start_s,
+    """Fits pieces in order, smooths them and adds their covariance, as asked."""
+    smooth, noise_m = options.smooth, options.noise_m
+    most = options.chunk_frames
+    if smooth is not None:
+        most = min(most, smooth_pieces.PIECE_FRAMES)
+    cut = (part for piece in pieces for part in pieces_of(piece, most))
+    fitted = ik_frames.fit_pieces(
+        plan,
+        cut,
+        _bucket(options),
+        options.search,
+        noise_m,
+        in_time=smooth is not None,
     )
+    if smooth is not None:
+        found = smooth_pieces.smoothed(
+            plan, fitted, smooth, noise_m, covariance=options.covariance
+        )
+    else:
+        found = _each_alone(plan, fitted, options)
+    warned = False
+    for part in found:
+        if not warned and not np.all(part.status == EMPTY):
+            _warn(plan, part.prior_ratio, options)
+            warned = True
+        yield part
 
 
-_outcome = jax.jit(ik_problem.outcome, static_argnums=(1, 2))
+def _each_alone(plan: Plan, fitted, options: IkOptions) -> Iterator[IkSolution]:
+    """Adds the covariance of frames fitted one by one."""
+    noise_m = options.noise_m
+    for _, data, part in fitted:
+        if options.covariance:
+            if noise_m is None and np.any(data.total > 0):
+                noise_m = ik_frames.estimated_noise(plan, part.q, data)
+            sure = uncertainty.of_frames(plan, part.q, data, noise_m or 1.0)
+            yield replace(part, covariance=sure.covariance, noise_m=noise_m)
+        else:
+            yield part
 
 
 def _warn(plan: Plan, ratio: dict[str, float], options: IkOptions) -> None:

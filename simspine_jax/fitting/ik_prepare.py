@@ -91,6 +91,11 @@ def plan(
     if tasks is None:
         tasks = IkTasks(dict.fromkeys(names, 1.0))
     wanted = {n: w for n, w in tasks.marker_weights.items() if w > 0}
+    if tasks.marker_weights and not wanted:
+        raise ValueError(
+            f"all {len(tasks.marker_weights)} marker weights are zero; at least one "
+            "marker must count"
+        )
     used = [n for n in model.marker_names if n in wanted and n in names]
     if not used:
         raise ValueError(
@@ -146,13 +151,12 @@ def observations(plan: Plan, trajectory: MarkerTrajectory) -> IkData:
     total = weight.sum(axis=1, keepdims=True)
     safe = np.where(total > 0, total, 1.0)
     default = np.asarray(plan.model.default_q)
-    times = trajectory.times_s
     target = np.zeros((len(points), len(plan.tasked)), plan.dtype)
     for k, (c, task) in enumerate(
         zip(plan.tasked, plan.tasks.coordinate_tasks, strict=True)
     ):
         if task.series is not None:
-            target[:, k] = np.interp(times, *task.series)
+            target[:, k] = np.interp(trajectory.times_s, *task.series)
         else:
             target[:, k] = default[c] if task.value is None else task.value
     held = np.broadcast_to(plan.task_weights[None], target.shape)

@@ -6,6 +6,7 @@ import numpy as np
 from flax import struct
 
 from simspine_jax.core import levenberg_marquardt as lm
+from simspine_jax.fitting.euler_branches import Mended
 from simspine_jax.types import Motion
 
 STATUS_TEXT = lm.STATUS_TEXT
@@ -30,7 +31,12 @@ class IkSolution:
         coordinate_names: N coordinates.
         rate_hz: Frames per second.
         start_s: Time of the first frame, s.
-        covariance: None; reserved for the covariance of the coordinates.
+        rerouted: Whether the frame took another pose than the best it had alone, to go
+            on smoothly. Shape [T].
+        mended: Flips by 180 degrees and whole turns taken out between frames.
+        noise_m: Noise SD of a marker component that the covariance goes by, m.
+        covariance: Of all coordinates, rad^2 and m^2, if it was asked for; inf on the
+            diagonal of what the markers leave open. Shape [T, N, N].
     """
 
     q: np.ndarray
@@ -41,17 +47,33 @@ class IkSolution:
     marker_seen: np.ndarray
     status: np.ndarray
     steps: np.ndarray
+    rerouted: np.ndarray
     prior_ratios: tuple[tuple[str, float], ...] = struct.field(pytree_node=False)
     marker_names: tuple[str, ...] = struct.field(pytree_node=False)
     coordinate_names: tuple[str, ...] = struct.field(pytree_node=False)
     rate_hz: float = struct.field(pytree_node=False)
     start_s: float = struct.field(pytree_node=False, default=0.0)
+    mended: Mended = struct.field(pytree_node=False, default=Mended())
+    noise_m: float | None = struct.field(pytree_node=False, default=None)
     covariance: np.ndarray | None = None
 
     @property
     def prior_ratio(self) -> dict[str, float]:
         """Task curvature over marker information, by coordinate name."""
         return dict(self.prior_ratios)
+
+    @property
+    def coordinate_sd(self) -> np.ndarray:
+        """SD of every coordinate, rad or m; inf where open. Shape [T, N].
+
+        Raises:
+            ValueError: The covariance was not asked for.
+        """
+        if self.covariance is None:
+            raise ValueError(
+                "this fit has no covariance; ask for it: IkOptions(covariance=True)"
+            )
+        return np.sqrt(np.einsum("tii->ti", self.covariance))
 
     @property
     def motion(self) -> Motion:
@@ -76,7 +98,11 @@ def concatenate(parts: list[IkSolution]) -> IkSolution:
         "marker_seen",
         "status",
         "steps",
+        "rerouted",
     )
-    return replace(
-        parts[0], **{f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
-    )
+    joined = {f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
+    sure = [p.covariance for p in parts if p.covariance is not None]
+    if sure:
+        joined["covariance"] = np.concatenate(sure)
+    mended = sum((p.mended for p in parts[1:]), start=parts[0].mended)
+    return replace(parts[0], mended=mended, **joined)

@@ -35,7 +35,6 @@ class Path:
 
 def best_path(
     problem: Problem,
-    frames: np.ndarray,
     x: Float[np.ndarray, "t n"],
     cost: Float[np.ndarray, " t"],
     scale: Float[np.ndarray, " t"],
@@ -46,9 +45,8 @@ def best_path(
     """Chooses poses that go on smoothly where they cost nearly the same.
 
     Args:
-        problem: The chunk.
-        frames: Its frames that were fitted, in order. Shape [T].
-        x: Best pose of each of them, without whole turns.
+        problem: The chunk, frames without markers left out.
+        x: Best pose of each frame, without whole turns.
         cost: Its cost as the solver has it.
         scale: Times the cost: the negative logarithm of the likelihood.
         rate_hz: Frames per second.
@@ -59,24 +57,24 @@ def best_path(
     chosen = np.zeros(len(x), int)
     path = x
     tried: set[tuple[int, int, bytes]] = set()
+    key = lambda t, way: (t, way, path[t].round(3).tobytes())
     step_sd = _SPEED / rate_hz
     for _ in range(_ROUNDS):
-        jumps = np.flatnonzero(_jump(path[:-1], path[1:], angle) > options.jump_rad)
+        gap = _jump(path[:-1], path[1:], angle)
+        jumps = np.flatnonzero(gap > options.jump_rad).tolist()
         starts = [(t, 1) for t in jumps] + [(t + 1, -1) for t in jumps]
-        starts = [s for s in starts if (*s, path[s[0]].round(3).tobytes()) not in tried]
+        starts = [s for s in starts if key(*s) not in tried]
         if not starts:
             break
-        tried |= {(*s, path[s[0]].round(3).tobytes()) for s in starts}
-        poses, costs = _carried(
-            problem, frames, path, starts, scale, poses, costs, options
-        )
+        tried |= {key(*s) for s in starts}
+        poses, costs = _carried(problem, path, starts, scale, poses, costs, options)
         chosen = _cheapest(poses, costs, step_sd, angle)
         path = poses[np.arange(len(x)), chosen]
     changed = _jump(path, x, angle) > options.jump_rad
     return Path(path, changed)
 
 
-def _carried(problem, frames, path, starts, scale, poses, costs, options):
+def _carried(problem, path, starts, scale, poses, costs, options):
     """Carries poses along time and adds them to those to choose from."""
     total = len(path)
     reach = min(_REACH, total)
@@ -86,7 +84,7 @@ def _carried(problem, frames, path, starts, scale, poses, costs, options):
     at = np.clip(along, 0, total - 1).ravel()
     start = np.repeat(path[origin], reach, axis=0)
     fine = options.fine
-    solved = run(problem, frames[at], start, run_length=reach, options=fine)
+    solved = run(problem, at, start, run_length=reach, options=fine)
     at, found, cost = at[inside], solved.x[inside], solved.total[inside]
     # Row after row of one new pose for every frame that got one.
     order = np.argsort(at, kind="stable")

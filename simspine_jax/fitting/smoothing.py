@@ -32,9 +32,9 @@ from jaxtyping import Float
 from simspine_jax.body.curvature import residual_curvature
 from simspine_jax.core import temporal_lm
 from simspine_jax.core.temporal_lm import Frames, Prior, Windows
-from simspine_jax.fitting import ik_prepare, ik_problem, uncertainty
+from simspine_jax.fitting import ik_frames, ik_prepare, ik_problem, uncertainty
 from simspine_jax.fitting.ik_prepare import Plan
-from simspine_jax.fitting.ik_problem import Blocks, IkData
+from simspine_jax.fitting.ik_problem import Blocks
 from simspine_jax.fitting.uncertainty import IkUncertainty
 from simspine_jax.types import MarkerTrajectory
 
@@ -49,8 +49,6 @@ class Smoothness:
         of: "acceleration" or "velocity": what is expected to be small.
         angle: Its root spectral density for angles, rad/s^2 (rad/s) per root hertz.
         length: The same for lengths, m/s^2 (m/s) per root hertz.
-        noise_m: Noise SD of a marker component, m; None to estimate it from the
-            residuals of the frames fitted one by one.
         window_frames: Frames whose equations are solved together in a step.
         shared_frames: Frames that neighbouring windows share on each side. Neither
             changes the solution.
@@ -64,10 +62,9 @@ class Smoothness:
     of: str = "acceleration"
     angle: float = 10.0
     length: float = 3.0
-    noise_m: float | None = None
     window_frames: int = 64
-    shared_frames: int = 16
-    max_steps: int = 200
+    shared_frames: int = 32
+    max_steps: int = 500
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:  # noqa: D105
@@ -76,9 +73,9 @@ class Smoothness:
                 f"smoothness of {self.of!r} is not known; choose one of "
                 f"{tuple(temporal_lm.STENCILS)}"
             )
-        for name in ("angle", "length", "noise_m", "window_frames", "max_steps"):
+        for name in ("angle", "length", "window_frames", "max_steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if not value > 0:
                 raise ValueError(f"smoothness: {name} must be positive; it is {value}")
 
 
@@ -96,6 +93,8 @@ def smooth(
     trials: Sequence[MarkerTrajectory],
     poses: Sequence[Float[np.ndarray, "_ q"]],
     options: Smoothness,
+    noise_m: float | None = None,
+    fixed: Sequence[np.ndarray] | None = None,
 ) -> list[Smooth]:
     """Fits trials under the prior; all windows of all trials are solved side by side.
 
@@ -105,6 +104,9 @@ def smooth(
         poses: Coordinates of each trial to start from, without whole turns or changes
             of Euler branch between frames (``euler_branches.mend``).
         options: See ``Smoothness``.
+        noise_m: Noise SD of a marker component, m; None to estimate it from the
+            residuals of the poses given.
+        fixed: Frames of each trial that stay as they are; None for none.
 
     Returns:
         For each trial its motion. Frames without markers are filled in by the prior.
@@ -112,7 +114,7 @@ def smooth(
     Raises:
         ValueError: A trial without a rate, or poses of another length.
     """
-    joint = _joint(plan, trials, poses, options)
+    joint = _joint(plan, trials, poses, options, noise_m, fixed)
     x, steps, change = jax.device_get(_solve(**joint.arguments, **_shape(options)))
     q = np.asarray(plan.model.expand(_free(plan, x[: joint.frames])))
     return [
@@ -126,6 +128,7 @@ def covariance(
     trials: Sequence[MarkerTrajectory],
     poses: Sequence[Float[np.ndarray, "_ q"]],
     options: Smoothness,
+    noise_m: float | None = None,
 ) -> list[IkUncertainty]:
     """Returns the covariance of smooth fits: what all frames say of each.
 
@@ -133,7 +136,8 @@ def covariance(
         plan: Of the fits.
         trials: The markers.
         poses: Fitted coordinates of each trial, from ``smooth``.
-        options: As in ``smooth``; give the noise that it used.
+        options: As in ``smooth``.
+        noise_m: The noise that ``smooth`` used.
 
     It is the inverse curvature of the posterior, with the weights taken for inverse
     variances; coordinates at their limits are counted as known.
@@ -141,7 +145,7 @@ def covariance(
     Raises:
         ValueError: As in ``smooth``.
     """
-    joint = _joint(plan, trials, poses, options)
+    joint = _joint(plan, trials, poses, options, noise_m)
     shape = _shape(options)
     x_cov = np.asarray(_covariance(**joint.arguments, windows=shape["windows"]))
     x_cov = x_cov[: joint.frames] * joint.noise_m**2
@@ -173,13 +177,25 @@ class _Joint(NamedTuple):
     noise_m: float
 
 
-def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
+def require_rate(rate_hz: float) -> None:
+    """Raises ValueError where a trial has no rate."""
+    if not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise ValueError(
+            f"smoothing needs the frame rate of the trial; rate_hz is {rate_hz}"
+        )
+
+
+def _joint(
+    plan: Plan,
+    trials: Sequence[MarkerTrajectory],
+    poses: Sequence[np.ndarray],
+    options: Smoothness,
+    noise_m: float | None,
+    fixed: Sequence[np.ndarray] | None = None,
+) -> _Joint:
     """Puts trials behind one another, padded to a few sizes."""
     for k, (trial, q) in enumerate(zip(trials, poses, strict=True)):
-        if not (np.isfinite(trial.rate_hz) and trial.rate_hz > 0):
-            raise ValueError(
-                f"smoothing needs the rate of the trial; rate_hz is {trial.rate_hz}"
-            )
+        require_rate(trial.rate_hz)
         if len(q) != len(trial.points):
             raise ValueError(
                 f"trial {k} has {len(trial.points)} frames, but {len(q)} poses"
@@ -187,11 +203,14 @@ def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
     lengths = np.array([len(q) for q in poses])
     total = int(lengths.sum())
     windows = max(1, -(-total // options.window_frames))
-    padded = options.window_frames * (1 << (windows - 1).bit_length())
+    # Sizes 1, 2, 3, 4, 6, 8, 12, ...: few compilations, little padding.
+    power = 1 << (windows - 1).bit_length()
+    fewer = 3 * power // 4
+    padded = options.window_frames * (fewer if windows <= fewer else power)
     data = [ik_prepare.observations(plan, t) for t in trials]
     data = jax.tree.map(lambda *a: np.concatenate(a), *data)
     q = np.concatenate([np.asarray(q, plan.dtype) for q in poses])
-    noise = options.noise_m or _noise(plan, q, data)
+    noise = noise_m or ik_frames.estimated_noise(plan, q, data)
     linked = np.zeros(padded, bool)
     last = np.cumsum(lengths)
     linked[:total] = True
@@ -204,16 +223,16 @@ def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
             "trials that are smoothed together must have one rate; they have "
             f"{', '.join(f'{r:g}' for r in sorted(set(rates)))} Hz"
         )
-    power = 1 if options.of == "velocity" else 2
+    order = 1 if options.of == "velocity" else 2
     angle = np.asarray(plan.model.coordinate_is_angle)[plan.unknowns]
     density = np.where(angle, options.angle, options.length)
-    stiffness = noise**2 * rates[0] ** (2 * power - 1) / density**2
-    mean = plan.weights.mean()
-    count = (np.asarray(data.weight) > 0).sum(axis=1)
+    stiffness = noise**2 * rates[0] ** (2 * order - 1) / density**2
     x = np.zeros((padded, len(plan.columns)), plan.dtype)
     x[:total] = q[:, plan.unknowns]
     scale = np.zeros(padded, plan.dtype)
-    scale[:total] = np.where(count > 0, np.asarray(data.total) / mean, 0.0)
+    scale[:total] = ik_frames.likelihood_scale(plan, data)
+    still = np.ones(padded, bool)
+    still[:total] = False if fixed is None else np.concatenate(fixed)
     model = plan.solver_model
     arguments = {
         "model": model,
@@ -223,7 +242,7 @@ def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
         "x": x,
         "linked": linked,
         "stiffness": stiffness.astype(plan.dtype),
-        "fixed": np.arange(padded) >= total,
+        "fixed": still,
         "lower": np.asarray(plan.model.lower)[plan.unknowns],
         "upper": np.asarray(plan.model.upper)[plan.unknowns],
         "loss": plan.loss,
@@ -232,14 +251,6 @@ def _joint(plan, trials, poses, options: Smoothness) -> _Joint:
         "stencil": temporal_lm.STENCILS[options.of],
     }
     return _Joint(arguments, total, last[:-1], float(noise))
-
-
-def _noise(plan: Plan, q: np.ndarray, data: IkData) -> float:
-    """Noise SD estimated on some of the frames."""
-    filled = np.flatnonzero(np.asarray(data.total) > 0)
-    few = filled[np.linspace(0, len(filled) - 1, min(len(filled), 256)).astype(int)]
-    some = jax.tree.map(lambda a: a[few], data)
-    return uncertainty.of_frames(plan, q[few], some).noise_m
 
 
 def _shape(options: Smoothness) -> dict:
@@ -253,7 +264,7 @@ def _shape(options: Smoothness) -> dict:
 def _free(plan: Plan, x: np.ndarray) -> jax.Array:
     free = np.asarray(plan.model.topology.free, int)
     base = jnp.asarray(plan.model.default_q)[free]
-    return ik_problem.place(plan.columns, jnp.asarray(x), base)
+    return jnp.asarray(ik_problem.place(plan.columns, jnp.asarray(x), base))
 
 
 def _evaluate(model, base, data, scale, loss, columns, tasked, x) -> Frames:

@@ -9,7 +9,7 @@ import pytest
 
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
-from simspine_jax.fitting import ik, ik_queue, ik_solution, simspine_tasks
+from simspine_jax.fitting import ik, ik_frames, ik_queue, ik_solution, simspine_tasks
 from simspine_jax.fitting.ik import IkOptions, PriorDominanceWarning, fit_ik
 from simspine_jax.fitting.ik_search_options import SearchOptions
 from simspine_jax.io import marker_set, storage, trc
@@ -215,7 +215,7 @@ def test_the_two_objectives(model, trajectory):
 
 
 def test_one_compilation_for_trials_of_any_length(model, trajectory, fitted):
-    compiled = (ik_queue._solve, ik._outcome)
+    compiled = (ik_queue._solve, ik_frames._outcome)
     before = [function._cache_size() for function in compiled]
     for frames in (1, 5, 12):
         part = dataclasses.replace(
