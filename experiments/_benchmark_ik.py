@@ -117,7 +117,7 @@ def _compare(case: Case, options: IkOptions, config: Any) -> Comparison:
     for first in _starts(config):
         part = slice(first, first + size)
         # From time zero, because set-ups limit the time range.
-        piece = replace(long.cut(part), start_s=trial.trajectory.start_s
+        piece = replace(long.cut(part), start_s=trial.trajectory.start_s)
         short = replace(trial, trajectory=piece)
         try:
             answer = compare.run_opensim(short).q

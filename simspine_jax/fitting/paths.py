@@ -1,11 +1,11 @@
 """The path through the poses of a trial that is best as a whole.
 
 A frame searched on its own may end in another pose than its neighbours at nearly the
-same cost: an arm turned about itself, a trunk bent the other way. Where neighbours
-jump, the pose before is carried on and the pose after is carried back, which gives the
-frames between several poses to choose from. Dynamic programming then takes the path
-that is best in the cost of its poses and the size of its jumps together. This works
-on any model, as nothing is assumed of its joints.
+same cost: an arm turned about itself, a trunk bent the other way. Poses of some frames
+are carried on and back along time (``tracking``), and where the path jumps the poses on
+both sides are, which gives every frame several poses to choose from. Dynamic
+programming takes the path that is best in the cost of its poses and the size of its
+jumps together. This works on any model, as nothing is assumed of its joints.
 
 Source: Viterbi, Error Bounds for Convolutional Codes, 1967.
 """
@@ -15,14 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simspine_jax.fitting.ik_queue import Problem, run
+from simspine_jax.fitting import tracking
+from simspine_jax.fitting.ik_queue import Problem
 from simspine_jax.fitting.ik_search_options import SearchOptions
 
 _SPEED = 5.0  # rad/s and m/s; SD of a step times the frame rate
 _CAP = 30.0  # in SDs; a longer jump costs no more, the pose may be open there
-_REACH = 24  # frames that a pose is carried
-_ROUNDS = 6
-_MOST = 8  # poses kept for a frame
+_STRIDE, _REACH = 32, 64  # frames between poses that are carried, and how far
+_SHORT = 24  # how far from a jump
+_ROUNDS = 5
+_MOST = 16  # poses kept for a frame
 
 
 @dataclass(frozen=True)
@@ -54,56 +56,52 @@ def best_path(
         options: Of the search: what a jump is, and the solver's limits.
     """
     poses, costs = x[:, None], (cost * scale)[:, None]  # [T, K, n], [T, K]
-    chosen = np.zeros(len(x), int)
+    step_sd = _SPEED / rate_hz
     path = x
+    total = len(x)
+    every = np.arange(min(_STRIDE // 2, total - 1), total, _STRIDE).tolist()
+    starts, reach = [(t, way) for t in every for way in (1, -1)], _REACH
     tried: set[tuple[int, int, bytes]] = set()
     key = lambda t, way: (t, way, path[t].round(3).tobytes())
-    step_sd = _SPEED / rate_hz
     for _ in range(_ROUNDS):
+        origin, way = np.array(starts).T
+        along = origin[:, None] + way[:, None] * np.arange(1, min(reach, total) + 1)
+        inside = (along >= 0) & (along < total)
+        frames = np.clip(along, 0, total - 1)
+        found, price = tracking.track(problem, frames, path[origin], scale, step_sd)
+        poses, costs = _with_more(
+            poses, costs, frames[inside], found[inside], price[inside]
+        )
+        path = poses[np.arange(total), _cheapest(poses, costs, step_sd, angle)]
+        tried |= {key(*s) for s in starts}
         gap = _jump(path[:-1], path[1:], angle)
         jumps = np.flatnonzero(gap > options.jump_rad).tolist()
         starts = [(t, 1) for t in jumps] + [(t + 1, -1) for t in jumps]
-        starts = [s for s in starts if key(*s) not in tried]
+        starts, reach = [s for s in starts if key(*s) not in tried], _SHORT
         if not starts:
             break
-        tried |= {key(*s) for s in starts}
-        poses, costs = _carried(problem, path, starts, scale, poses, costs, options)
-        chosen = _cheapest(poses, costs, step_sd, angle)
-        path = poses[np.arange(len(x)), chosen]
-    changed = _jump(path, x, angle) > options.jump_rad
-    return Path(path, changed)
+    return Path(path, _jump(path, x, angle) > options.jump_rad)
 
 
-def _carried(problem, path, starts, scale, poses, costs, options):
-    """Carries poses along time and adds them to those to choose from."""
-    total = len(path)
-    reach = min(_REACH, total)
-    origin, way = np.array(starts).T
-    along = origin[:, None] + way[:, None] * np.arange(1, reach + 1)
-    inside = ((along >= 0) & (along < total)).ravel()
-    at = np.clip(along, 0, total - 1).ravel()
-    start = np.repeat(path[origin], reach, axis=0)
-    fine = options.fine
-    solved = run(problem, at, start, run_length=reach, options=fine)
-    at, found, cost = at[inside], solved.x[inside], solved.total[inside]
-    # Row after row of one new pose for every frame that got one.
-    order = np.argsort(at, kind="stable")
-    at, found, cost = at[order], found[order], cost[order]
-    first = np.searchsorted(at, at)
-    column = np.arange(len(at)) - first
-    width = poses.shape[1]
-    new = np.repeat(path[:, None], column.max(initial=-1) + 1, axis=1)
-    price = np.full(new.shape[:2], np.inf)
-    new[at, column], price[at, column] = found, cost * scale[at]
+def _with_more(
+    poses: np.ndarray,
+    costs: np.ndarray,
+    frames: np.ndarray,
+    found: np.ndarray,
+    price: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adds poses to those that frames may choose from; the oldest give way."""
+    order = np.argsort(frames, kind="stable")
+    at = frames[order]
+    column = np.arange(len(at)) - np.searchsorted(at, at)
+    new = np.repeat(poses[:, :1], column.max(initial=-1) + 1, axis=1)
+    dear = np.full(new.shape[:2], np.inf)
+    new[at, column], dear[at, column] = found[order], price[order]
     poses = np.concatenate([poses, new], axis=1)
-    costs = np.concatenate([costs, price], axis=1)
-    if poses.shape[1] <= _MOST:
-        return poses, costs
-    # The first is each frame's own best; the last ones are the newest.
-    keep = np.argsort(costs[:, 1:], axis=1, kind="stable")[:, : max(_MOST, width) - 1]
-    keep = np.concatenate([np.zeros((total, 1), int), keep + 1], axis=1)
-    rows = np.arange(total)[:, None]
-    return poses[rows, keep], costs[rows, keep]
+    costs = np.concatenate([costs, dear], axis=1)
+    surplus = max(poses.shape[1] - _MOST, 0)
+    kept = np.r_[0, 1 + surplus : poses.shape[1]]  # the first is the best alone
+    return poses[:, kept], costs[:, kept]
 
 
 def _cheapest(
