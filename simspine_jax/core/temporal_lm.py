@@ -2,16 +2,16 @@
 
 Minimises ``sum_t f_t(x_t) + 1/2 sum_t sum_k s_k e_tk^2``, where e is the first or
 second difference of the unknowns along time and s a stiffness. All frames are
-evaluated at once; the banded system of a step is solved in windows side by side, each
-with some frames of its neighbours (restricted additive Schwarz). Windows only shape
-the steps: the loop ends where the gradient of the whole cost vanishes, so that the
-solution does not depend on them.
+evaluated at once. The banded system of a step is solved by conjugate gradients; their
+preconditioner solves windows exactly and side by side, each with some frames of its
+neighbours (additive Schwarz). The loop ends where the gradient of the whole cost
+vanishes, so that the solution does not depend on the windows.
 
 Notation: frames t, unknowns n, windows w. A first difference at t is x_t+1 - x_t, a
 second one x_t+1 - 2 x_t + x_t-1.
 
-Source: Nocedal and Wright, Numerical Optimization, 2006, section 10.3; Cai and Sarkis,
-A Restricted Additive Schwarz Preconditioner, 1999.
+Source: Nocedal and Wright, Numerical Optimization, 2006, sections 7.1 and 10.3; Toselli
+and Widlund, Domain Decomposition Methods, 2005, chapter 2.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,8 @@ from simspine_jax.core.block_banded import Banded
 STENCILS = {"velocity": (0.0, -1.0, 1.0), "acceleration": (1.0, -2.0, 1.0)}
 _LEAST_DAMPING = 1e-12
 _LIGHT = 1e-2
+_CG_TOL, _CG_STEPS = 1e-5, 50
+_CUTS = 4  # rounds of unknowns set on their limits in a step
 
 
 class Prior(NamedTuple):
@@ -123,7 +125,8 @@ def solve(
         active = ~pressed & ~fixed[:, None]
         used = per_frame(s.exact)[:, None, None]
         hessian = s.at.hessian + jnp.where(used, s.at.bend, 0.0)
-        step = _step(hessian, gradient, active, prior, windows, s.damping)
+        room = lower[None] - s.x, upper[None] - s.x
+        step = _step_within(hessian, gradient, active, room, prior, windows, s.damping)
         failed = per_window(jnp.any(jnp.isnan(step), axis=1)) > 0
         step = jnp.where(jnp.isnan(step), 0.0, step)
         trial = jnp.clip(s.x + step, lower[None], upper[None])
@@ -132,6 +135,7 @@ def solve(
         after = new.cost + prior_cost(prior, trial)
         slack = 16 * jnp.finfo(s.x.dtype).eps * per_window(jnp.abs(before))
         # Windows share their edges: one may rise while the whole falls.
+        stopped = jnp.any(failed)
         falls = jnp.sum(after) <= jnp.sum(before) + jnp.sum(slack)
         better = (falls | (per_window(after) <= per_window(before) + slack)) & ~failed
         take = per_frame(better)
@@ -147,17 +151,20 @@ def solve(
         # Where the whole Hessian fails, Gauss-Newton's is tried before more damping.
         eased = jnp.maximum(s.damping / 5, _LEAST_DAMPING)
         raised = s.damping * s.growth
+        kept = s.exact | (stopped & ~failed)
         moved = jnp.where(active, jnp.abs(trial - s.x), 0.0)
         return _State(
             jnp.where(take[:, None], trial, s.x),
             at,
-            jnp.where(better, eased, jnp.where(s.exact, s.damping, raised)),
-            better | ~s.exact,
-            jnp.where(better, 2.0, jnp.where(s.exact, 1.0, 2.0) * s.growth),
+            jnp.where(better & ~stopped, eased, jnp.where(kept, s.damping, raised)),
+            jnp.where(stopped, s.exact & ~failed, better | ~s.exact),
+            jnp.where(better & ~stopped, 2.0, jnp.where(kept, 1.0, 2.0) * s.growth),
             s.steps + 1,
             # A step cut short by heavy damping proves nothing.
             jnp.where(
-                jnp.all(better) & jnp.all(s.damping < _LIGHT), jnp.max(moved), jnp.inf
+                jnp.all(better) & jnp.all(s.damping < _LIGHT) & ~stopped,
+                jnp.max(moved),
+                jnp.inf,
             ),
         )
 
@@ -190,11 +197,9 @@ def marginal_covariance(
     Each window is cut off from the frames that it does not share; with enough shared
     frames that is not felt.
     """
-    count = hessian.shape[0] // windows.core
-    matrix, _ = _window_systems(
-        hessian, active, prior, windows, jnp.zeros(count, hessian.dtype)
-    )
-    blocks = block_banded.inverse_diagonal(block_banded.factor(matrix))
+    still = jnp.zeros(hessian.shape[0], hessian.dtype)
+    parts, _, _ = _cut_into_windows(_system(hessian, active, prior, still), windows)
+    blocks = block_banded.inverse_diagonal(block_banded.factor(parts))
     return _cores(blocks, windows)
 
 
@@ -224,6 +229,43 @@ def _shift(x: Array, by: int) -> Array:
     return jnp.where(lost.reshape(-1, *[1] * (x.ndim - 1)), 0, jnp.roll(x, by, axis=0))
 
 
+def _step_within(
+    hessian: Array,
+    gradient: Array,
+    active: Array,
+    room: tuple[Array, Array],
+    prior: Prior,
+    windows: Windows,
+    damping: Array,
+) -> Array:
+    """Solves for a step that stops at limits; the other unknowns answer.
+
+    Unknowns that would cross a limit are set on it and the rest is solved again, for
+    as long as more of them cross.
+    """
+
+    def again(state):
+        cut, on_limit, _, rounds = state
+        bent = jnp.einsum("tij,tj->ti", hessian, cut) + prior_gradient(prior, cut)
+        step = _step(
+            hessian, gradient + bent, active & ~on_limit, prior, windows, damping
+        )
+        step = jnp.where(on_limit, cut, step)
+        clipped = jnp.clip(step, *room)
+        crossed = (clipped != step) & ~jnp.isnan(step) & active & ~on_limit
+        cut = jnp.where(crossed, clipped, cut)
+        return (
+            cut,
+            on_limit | crossed,
+            step,
+            jnp.where(jnp.any(crossed), rounds + 1, _CUTS),
+        )
+
+    zero = jnp.zeros_like(gradient)
+    start = zero, jnp.zeros(zero.shape, bool), zero, jnp.asarray(0)
+    return jax.lax.while_loop(lambda s: s[3] < _CUTS, again, start)[2]
+
+
 def _step(
     hessian: Array,
     gradient: Array,
@@ -232,50 +274,75 @@ def _step(
     windows: Windows,
     damping: Array,
 ) -> Array:
-    """Solves the damped system in windows; NaN where it is not positive definite."""
-    matrix, index = _window_systems(hessian, active, prior, windows, damping)
-    rhs = jnp.where(active, -gradient, 0.0)[index]
-    step = _cores(block_banded.solve(block_banded.factor(matrix), rhs), windows)
-    return jnp.where(active, step, jnp.where(jnp.isfinite(step), 0.0, jnp.nan))
+    """Solves the damped system; NaN in windows that are not positive definite."""
+    whole = _system(hessian, active, prior, jnp.repeat(damping, windows.core))
+    parts, index, inside = _cut_into_windows(whole, windows)
+    found = block_banded.factor(parts)
+
+    def precondition(r: Array) -> Array:
+        x = block_banded.solve(found, jnp.where(inside, r[index], 0.0))
+        return jnp.zeros_like(r).at[index].add(jnp.where(inside, x, 0.0))
+
+    rhs = jnp.where(active, -gradient, 0.0)
+    step, _ = jax.scipy.sparse.linalg.cg(
+        lambda v: _times(whole, v), rhs, tol=_CG_TOL, maxiter=_CG_STEPS, M=precondition
+    )
+    bad = jnp.any(jnp.isnan(found.own), axis=(0, 2, 3))  # [w]
+    return jnp.where(
+        jnp.repeat(bad, windows.core)[:, None],
+        jnp.nan,
+        jnp.where(active & ~jnp.any(bad), step, 0.0),
+    )
 
 
-def _window_systems(
-    hessian: Array, active: Array, prior: Prior, windows: Windows, damping: Array
-) -> tuple[Banded, Array]:
-    """Returns the matrices of the windows and the frames that they read [w, l]."""
-    t, n = active.shape
+def _system(hessian: Array, active: Array, prior: Prior, damping: Array) -> Banded:
+    """Returns the matrix of all frames, one long window, held unknowns cut out."""
+    n = active.shape[1]
     before, at, after = prior.stencil
     linked = prior.linked.astype(hessian.dtype)
     later, sooner = _shift(linked, -1), _shift(linked, 1)
-    own = at**2 * linked + before**2 * later + after**2 * sooner
-    last = at * before * linked + after * at * sooner
-    past = after * before * sooner
-    held = ~active
-    last = jnp.where(active & _shift(active, 1), last[:, None] * prior.stiffness, 0.0)
-    past = jnp.where(active & _shift(active, 2), past[:, None] * prior.stiffness, 0.0)
-    both = active[:, :, None] & active[:, None, :]
-    diagonal = jnp.diagonal(hessian, axis1=1, axis2=2) + own[:, None] * prior.stiffness
+    own = (at**2 * linked + before**2 * later + after**2 * sooner)[:, None]
+    last = (at * before * linked + after * at * sooner)[:, None] * prior.stiffness
+    past = (after * before * sooner)[:, None] * prior.stiffness
+    added = own * prior.stiffness
+    diagonal = jnp.diagonal(hessian, axis1=1, axis2=2) + added
     # What neither markers nor prior inform stays where it is.
     top = jnp.max(jnp.abs(diagonal), axis=1, keepdims=True)
-    floor = jnp.maximum(diagonal, 1e-12 * top) + 1e-300
-    added = own[:, None] * prior.stiffness
-    added = added + jnp.repeat(damping, windows.core)[:, None] * floor
-    added = jnp.where(held, 1.0, added)
+    added = added + damping[:, None] * (jnp.maximum(diagonal, 1e-12 * top) + 1e-300)
+    added = jnp.where(active, added, 1.0)
+    both = active[:, :, None] & active[:, None, :]
     eye = jnp.eye(n, dtype=hessian.dtype)
     block = jnp.where(both, hessian, 0.0) + added[:, :, None] * eye[None]
+    return Banded(
+        block[None],
+        jnp.where(active & _shift(active, 1), last, 0.0)[None],
+        jnp.where(active & _shift(active, 2), past, 0.0)[None],
+    )
 
+
+def _times(matrix: Banded, v: Array) -> Array:
+    """Multiplies the matrix of all frames with a vector [T, n]."""
+    block, last, past = (a[0] for a in matrix)
+    y = jnp.einsum("tij,tj->ti", block, v, precision=jax.lax.Precision.HIGHEST)
+    y = y + last * _shift(v, 1) + _shift(last * v, -1)
+    return y + past * _shift(v, 2) + _shift(past * v, -2)
+
+
+def _cut_into_windows(whole: Banded, windows: Windows) -> tuple[Banded, Array, Array]:
+    """Returns windows with what they share, the frames they read, which are there."""
+    _, t, n = whole.last.shape
     length = windows.core + 2 * windows.shared
     first = jnp.arange(t // windows.core) * windows.core - windows.shared
     frame = first[:, None] + jnp.arange(length)[None]
-    inside = (frame >= 0) & (frame < t)
+    inside = ((frame >= 0) & (frame < t))[:, :, None]
     index = jnp.clip(frame, 0, t - 1)
-    spare = inside[:, :, None]
-    matrix = Banded(
-        jnp.where(spare[..., None], block[index], eye[None, None]),
-        jnp.where(spare & (frame >= 1)[:, :, None], last[index], 0.0),
-        jnp.where(spare & (frame >= 2)[:, :, None], past[index], 0.0),
+    eye = jnp.eye(n, dtype=whole.diagonal.dtype)[None, None]
+    parts = Banded(
+        jnp.where(inside[..., None], whole.diagonal[0][index], eye),
+        jnp.where(inside & (frame >= 1)[:, :, None], whole.last[0][index], 0.0),
+        jnp.where(inside & (frame >= 2)[:, :, None], whole.past[0][index], 0.0),
     )
-    return matrix, index
+    return parts, index, inside
 
 
 def _cores(rows: Array, windows: Windows) -> Array:
