@@ -11,6 +11,7 @@ A General and Adaptive Robust Loss Function, 2019.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
@@ -44,7 +45,7 @@ class RobustLoss:
 
 
 def apply(
-    loss: RobustLoss | None, square: Float[Array, "*n"]
+    loss: RobustLoss | None, square: Float[Array | np.ndarray, "*n"]
 ) -> tuple[Float[jax.Array, "*n"], Float[jax.Array, "*n"]]:
     """Returns ``rho`` and its derivative.
 

@@ -60,8 +60,8 @@ class Smoothness:
     """
 
     of: str = "acceleration"
-    angle: float = 10.0
-    length: float = 3.0
+    angle: float = 5.0
+    length: float = 1.5
     window_frames: int = 64
     shared_frames: int = 32
     max_steps: int = 500
