@@ -34,6 +34,15 @@ def get_config(arg: str = "") -> ConfigDict:
     # None is the library's own value; see IkOptions and SearchOptions.
     config.ik = ConfigDict({"objective": "normalised"})
     config.ik.chunk_frames = placeholder(int)
+    config.ik.noise_m = placeholder(float)  # of a marker component; else estimated
+    config.ik.covariance = True  # for the 95 % intervals
+    # Prior along time: acceleration, velocity, or none (every frame alone, as OpenSim
+    # does); how strong, see Smoothness.
+    config.smooth = ConfigDict({"of": "acceleration"})
+    config.smooth.angle = placeholder(float)  # rad/s^2 per root hertz
+    config.smooth.length = placeholder(float)  # m/s^2 per root hertz
+    # Loss of the marker distances: none, huber or geman_mcclure; see RobustLoss.
+    config.loss = ConfigDict({"kind": "none", "scale_m": 0.05})
     config.search = ConfigDict()
     for name in ("max_anchors", "body_starts", "limb_starts", "seed"):
         config.search[name] = placeholder(int)

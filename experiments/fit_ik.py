@@ -23,14 +23,26 @@ def _fit(config: Any, workdir: Path) -> None:
     start = time.monotonic()
     _trial.say("loading")
     from simspine_jax.figures import ik_report as figure
-    from simspine_jax.fitting import ik, ik_report, ik_report_text, replay
+    from simspine_jax.fitting import (
+        ik,
+        ik_report,
+        ik_report_text,
+        key_angles,
+        replay,
+    )
     from simspine_jax.fitting.ik_search_options import SearchOptions
 
     trial = _trial.load(config)
     model, trajectory = trial.model, trial.trajectory
     search = SearchOptions(**_trial.given(config.search))
-    options = ik.IkOptions(search=search, **_trial.given(config.ik))
+    options = ik.IkOptions(
+        search=search,
+        smooth=_smoothness(config.smooth),
+        loss=_loss(config.loss),
+        **_trial.given(config.ik),
+    )
     plan = ik.make_plan(model, trajectory.names, trial.tasks, options)
+    _trial.say(f"time    {_in_time(options.smooth)}")
     _trial.say(
         f"fitting {len(plan.unknowns)} coordinates to {len(plan.marker_names)} markers "
         f"in {len(trajectory.points)} frames (the first time this compiles as well)"
@@ -41,6 +53,7 @@ def _fit(config: Any, workdir: Path) -> None:
     fitted = time.monotonic()
     _trial.say(f"fitted in {fitted - loaded:.1f} s; diagnosing")
     poses = replay.body_poses(model, solution.q)
+    history = ik_report_text.history(solution)
     report = ik_report.make_report(
         plan, trajectory, solution.q, solution.prior_ratio, poses
     )
@@ -54,6 +67,7 @@ def _fit(config: Any, workdir: Path) -> None:
         report,
         figure.Titles(trial.model_path.name, trial.trc_path.name),
         poses,
+        solution.covariance,
     )
     seconds = {
         "load": loaded - start,
@@ -64,6 +78,52 @@ def _fit(config: Any, workdir: Path) -> None:
     _app.write_metrics(workdir, _ik_files.metrics(solution, report, seconds))
     _app.write_manifest(workdir, config, trial.files, _ik_files.UNITS)
     _trial.say("\n" + ik_report_text.to_text(report))
+    _say_swaps(trajectory, solution, model, poses)
+    if solution.covariance is not None and solution.noise_m is not None:
+        angles = key_angles.key_angles(solution.motion, solution.covariance)
+        told = key_angles.to_text(angles, solution.noise_m, report.frame_seen)
+        _trial.say("\n".join([history, "", *told] if history else ["", *told]))
+    elif history:
+        _trial.say(history)
+
+
+def _say_swaps(trajectory: Any, solution: Any, model: Any, poses: Any) -> None:
+    """Prints which labels seem to be exchanged."""
+    from simspine_jax.fitting import label_swaps, replay
+
+    names = solution.marker_names
+    seen = [trajectory.names.index(n) for n in names]
+    mine = [model.marker_names.index(n) for n in names]
+    found = label_swaps.find_swaps(
+        trajectory.points[:, seen],
+        solution.marker_seen,
+        replay.marker_points(model, poses)[:, mine],
+        names,
+    )
+    for sentence in label_swaps.to_text(found):
+        _trial.say(sentence)
+
+
+def _smoothness(config: Any) -> Any:
+    from simspine_jax.fitting.smoothing import Smoothness
+
+    return None if config.of == "none" else Smoothness(**_trial.given(config))
+
+
+def _loss(config: Any) -> Any:
+    from simspine_jax.core.robust import RobustLoss
+
+    return None if config.kind == "none" else RobustLoss(**_trial.given(config))
+
+
+def _in_time(smooth: Any) -> str:
+    if smooth is None:
+        return "every frame alone"
+    power = "^2" if smooth.of == "acceleration" else ""
+    return (
+        f"smooth {smooth.of}: {smooth.angle:g} rad/s{power}, {smooth.length:g} "
+        f"m/s{power} per root hertz (--config.smooth.of=none: every frame alone)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,81 +1,26 @@
 """Which marker determines which coordinate, and what one more or less would change.
 
-Notation: frame t, unknowns x [n] (free coordinates that a marker moves), J_m Jacobian
-of marker m [3, n], w_m its weight over the mean weight, sigma noise SD of a component
-of a marker of mean weight, P curvature of coordinate tasks. Marker m gives the
-information ``A_m = w_m J_m^T J_m / sigma^2``; all give ``I = sum_m A_m + P``, and the
-covariance of the fit is ``C = I^-1``. As ``C = sum_m C A_m C + C P C``, the share of
-marker m in what is known of coordinate c is ``(C A_m C)_cc`` over the sum of these.
-A weight is read as an inverse variance, so that no added marker can do harm. All of
-it is linear, at the fitted poses; limits of coordinates are left out.
+Notation: A_m information of marker m, P of coordinate tasks and I of all, as in
+``ik_information``; the covariance of the fit is ``C = I^-1``. As
+``C = sum_m C A_m C + C P C``, the share of marker m in what is known of coordinate c
+is ``(C A_m C)_cc`` over the sum of these. All of it is linear, at the fitted poses;
+limits of coordinates are left out.
 
-Source: Fisher information of a weighted least squares fit (Seber and Wild, Nonlinear
-Regression, 1989, section 2.1); leaving one out as in optimal sensor placement
-(Kammer, J. Guidance 14(2), 1991).
+Source: covariance as in ``ik_information``; leaving one out as in optimal sensor
+placement (Kammer, J. Guidance 14(2), 1991).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simspine_jax.body import couplers
-from simspine_jax.body.jacobian import driven_axes
-from simspine_jax.body.markers import with_markers
-from simspine_jax.body.model import Topology
-from simspine_jax.body.spec import GROUND
-from simspine_jax.fitting import ik_prepare, uncertainty
-from simspine_jax.fitting.ik_prepare import Plan
-from simspine_jax.fitting.ik_problem import IkData
-from simspine_jax.types import IkTasks
+from simspine_jax.evaluation.ik_information import Information
+from simspine_jax.fitting import uncertainty
 
-Points = Mapping[str, tuple[str, tuple[float, float, float]]]
-PARTS = ("trunk", "legs", "arms")
 LIMIT_RAD, LIMIT_M = np.deg2rad(5.0), 0.02  # a larger SD is "not determined"
 HARMLESS = 1.1  # factor of an SD that nobody would notice
-_LIMB_WORDS = {
-    "legs": ("femur", "thigh", "tibia", "shank"),
-    "arms": ("clavicle", "scapula", "humerus", "upperarm", "upper_arm"),
-}
 _SINGULAR = 1e6  # variance over the one with all else known; larger is looked into
-_TOUCHED = 1e-6  # share (squared) in the null space that makes a coordinate unknown
-
-
-@dataclass(frozen=True, eq=False)
-class Information:
-    """What each of M markers and K candidates tells of n coordinates in T frames.
-
-    Attributes:
-        coordinates: Their names, by body part, then from the root outwards.
-        angle: Whether each is an angle (rad) rather than a length (m). Shape [n].
-        parts: Body part of each, of ``PARTS``.
-        markers: The markers, then the candidates, in the same order of bodies each.
-        used: How many of them are markers, M.
-        rows: ``sqrt(w_m) J_m / sigma``, zero where a marker was not seen.
-            Shape [T, M + K, 3, n].
-        prior: Curvature of coordinate tasks, over sigma^2. Shape [T, n].
-        noise_m: sigma, m.
-    """
-
-    coordinates: tuple[str, ...]
-    angle: np.ndarray
-    parts: tuple[str, ...]
-    markers: tuple[str, ...]
-    used: int
-    rows: np.ndarray
-    prior: np.ndarray
-    noise_m: float
-
-    def total(self, kept: np.ndarray | list[int]) -> np.ndarray:
-        """Information of some of the markers and of the tasks. Shape [T, n, n]."""
-        # Summed anew: a difference leaves rounding where nothing should be left.
-        flat = self.rows[:, kept].reshape(len(self.rows), -1, self.rows.shape[-1])
-        found = flat.transpose(0, 2, 1) @ flat
-        each = np.arange(found.shape[-1])
-        found[:, each, each] += self.prior
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,79 +103,6 @@ class Sensitivity:
     spare: tuple[str, ...]
 
 
-def information(
-    plan: Plan,
-    q: Float[np.ndarray, "t q"],
-    data: IkData,
-    candidates: Points,
-    noise_m: float,
-    *,
-    equal: bool = False,
-) -> Information:
-    """Returns what markers and candidates tell of the coordinates at fitted poses.
-
-    Args:
-        plan: Markers, weights and tasks of the fit.
-        q: Fitted coordinates, rad and m.
-        data: What was fitted: ``ik_prepare.observations``.
-        candidates: Body and offset (m) of points that could be markers, by name;
-            they get the mean weight.
-        noise_m: Noise SD of a component of a marker of mean weight, m.
-        equal: Whether all markers have that noise, whatever their weights.
-
-    Raises:
-        ValueError: Fewer than two markers, noise that is not positive, a candidate
-            with the name of a marker, or on a body that the model does not have.
-    """
-    if not noise_m > 0:
-        raise ValueError(f"the noise of the markers must be positive; it is {noise_m}")
-    require(plan, candidates)
-    wide = _with_candidates(plan, candidates)
-    m, k = len(plan.marker_names), len(candidates)
-    total = np.asarray(data.total)[:, None]
-    weight = np.asarray(data.weight) * total / plan.weights.mean()
-    weight = (weight > 0).astype(float) if equal else weight
-    weight = np.concatenate([weight, np.ones((len(q), k))], axis=1)
-    rows = uncertainty.columns_of(wide, q) * np.sqrt(weight)[:, :, None, None]
-    prior = _prior(wide, q, np.asarray(data.task_weight)) * total / plan.weights.mean()
-    depth, part = _depth_first(wide.model.topology)
-    bodies = np.asarray(wide.model.topology.marker_bodies)
-    place = [(i >= m, PARTS.index(part[b]), depth[b], i) for i, b in enumerate(bodies)]
-    markers = [i for *_, i in sorted(place)]
-    heads = _driven_bodies(wide, depth)
-    unknowns = [(PARTS.index(part[b]), depth[b], i) for i, b in enumerate(heads)]
-    columns = [i for *_, i in sorted(unknowns)]
-    at = wide.unknowns[columns]
-    return Information(
-        coordinates=tuple(wide.model.coordinate_names[c] for c in at),
-        angle=np.asarray(wide.model.coordinate_is_angle)[at],
-        parts=tuple(part[heads[i]] for i in columns),
-        markers=tuple(wide.marker_names[i] for i in markers),
-        used=m,
-        rows=rows[:, markers][..., columns] / noise_m,
-        prior=prior[:, columns] / noise_m**2,
-        noise_m=noise_m,
-    )
-
-
-def require(plan: Plan, candidates: Points) -> None:
-    """Refuses what cannot be analysed, before the time of a fit is spent.
-
-    Raises:
-        ValueError: As ``information``.
-    """
-    first, *others = plan.marker_names
-    if not others:
-        raise ValueError(
-            f"model and trial share only the marker {first!r}; to tell "
-            "what each marker contributes takes at least two"
-        )
-    for name in candidates:
-        if name in plan.marker_names:
-            raise ValueError(f"the candidate {name!r} is a marker of the trial already")
-    _with_candidates(plan, candidates)
-
-
 def analyse(found: Information) -> Sensitivity:
     """Returns shares, and SDs with each marker left out and each candidate added."""
     m = found.used
@@ -268,7 +140,7 @@ def shares(found: Information) -> Float[np.ndarray, "n m"]:
     inverse, null, _ = uncertainty.inverse_of(found.total(used))
     part = ((rows @ inverse[:, None]) ** 2).sum(axis=2)  # (C A_m C)_cc, [T, M, n]
     whole = part.sum(axis=1)
-    known = (np.einsum("tii->ti", null) <= _TOUCHED) & (whole > 0)
+    known = (np.einsum("tii->ti", null) <= uncertainty.TOUCHED) & (whole > 0)
     part = part / np.where(known, whole, 1.0)[:, None]
     result = np.full((len(found.coordinates), found.used), np.nan)
     for c in np.flatnonzero(known.any(axis=0)):
@@ -322,7 +194,7 @@ def sd_of(total: Float[np.ndarray, "t n n"]) -> Float[np.ndarray, "t n"]:
     sd = np.where(idle, np.inf, np.sqrt(np.abs(inverse)) / scale)
     if hard.any():
         variance, null, _ = uncertainty.inverse_of(total[hard])
-        open_ = np.einsum("tii->ti", null) > _TOUCHED
+        open_ = np.einsum("tii->ti", null) > uncertainty.TOUCHED
         found = np.sqrt(np.maximum(np.einsum("tii->ti", variance), 0.0))
         sd[hard] = np.where(open_, np.inf, found)
     return sd
@@ -333,65 +205,16 @@ def determined(sd: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return sd < np.where(angle, LIMIT_RAD, LIMIT_M)
 
 
+def sd_text(value: float, angle: bool) -> str:
+    """Returns an SD, given in rad or m, in degrees or mm; "open" where it is inf."""
+    if not np.isfinite(value):
+        return "open"
+    shown = np.degrees(value) if angle else value * 1e3
+    if shown < 0.995:
+        return f"{shown:.2f}"
+    return f"{shown:.1f}" if shown < 99.95 else ">100"
+
+
 def _factor(small: np.ndarray, large: np.ndarray) -> np.ndarray:
     both = np.isinf(small)
     return np.where(both, 1.0, large / np.where(both, 1.0, small))
-
-
-def _with_candidates(plan: Plan, candidates: Points) -> Plan:
-    """The plan with candidates as markers, and the coordinates that they move."""
-    topology = plan.model.topology
-    own = {
-        name: (GROUND if body < 0 else topology.body_names[body], tuple(offset))
-        for name, body, offset in zip(
-            plan.marker_names,
-            topology.marker_bodies,
-            np.asarray(plan.model.marker_offset).tolist(),
-            strict=True,
-        )
-    }
-    model = with_markers(plan.model, {**own, **candidates})
-    tasks = IkTasks(dict.fromkeys(model.marker_names, 1.0), plan.tasks.coordinate_tasks)
-    objective = "normalised" if plan.normalised else "opensim"
-    return ik_prepare.plan(model, model.marker_names, tasks, objective, plan.dtype)
-
-
-def _prior(wide: Plan, q: np.ndarray, task_weight: np.ndarray) -> np.ndarray:
-    """Curvature of the coordinate tasks as in the objective. Shape [T, n]."""
-    prior = np.zeros((len(q), len(wide.columns)))
-    if not wide.tasked:
-        return prior
-    topology = wide.model.topology
-    q_free = jnp.asarray(q[:, np.asarray(topology.free, int)], wide.dtype)
-    slope = np.asarray(couplers.expand_lanes(wide.model, q_free.T)[1])
-    root = couplers.driving_free(topology)
-    for k, c in enumerate(wide.tasked):
-        if root.get(c) in wide.columns:
-            at = wide.columns.index(root[c])
-            prior[:, at] += task_weight[:, k] * slope[c] ** 2
-    return prior
-
-
-def _depth_first(topology: Topology) -> tuple[dict[int, int], dict[int, str]]:
-    """Place of each body depth first from ground, -1, and the part it belongs to."""
-    depth, part = {}, {}
-
-    def walk(body: int, above: str) -> None:
-        depth[body] = len(depth)
-        name = topology.body_names[body].lower() if body >= 0 else ""
-        own = (p for p, words in _LIMB_WORDS.items() if any(w in name for w in words))
-        part[body] = above if above != PARTS[0] else next(own, above)
-        for child, parent in enumerate(topology.parents):
-            if parent == body:
-                walk(child, part[body])
-
-    walk(-1, PARTS[0])
-    return depth, part
-
-
-def _driven_bodies(plan: Plan, depth: dict[int, int]) -> list[int]:
-    """The body nearest to ground that each unknown drives."""
-    driven: dict[int, list[int]] = {}
-    for entry in driven_axes(plan.model.topology):
-        driven.setdefault(entry.free, []).append(entry.body)
-    return [min(driven.get(c, [-1]), key=depth.__getitem__) for c in plan.columns]

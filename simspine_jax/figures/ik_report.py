@@ -39,6 +39,7 @@ def draw(
     report: IkReport,
     titles: Titles,
     poses: BodyPoses | None = None,
+    covariance: np.ndarray | None = None,
 ) -> None:
     """Draws the report of a fit into a PNG file, whole or not at all.
 
@@ -50,8 +51,9 @@ def draw(
         report: Its report.
         titles: Names for the heading.
         poses: Body poses along the motion if they are known already.
+        covariance: ``IkSolution.covariance``, for the 95 % intervals of the angles.
     """
-    figure = make(model, trajectory, motion, report, titles, poses)
+    figure = make(model, trajectory, motion, report, titles, poses, covariance)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -63,6 +65,7 @@ def make(
     report: IkReport,
     titles: Titles,
     poses: BodyPoses | None = None,
+    covariance: np.ndarray | None = None,
 ) -> Figure:
     """Returns the figure that ``draw`` saves; arguments as there."""
     q = np.asarray(motion.q)
@@ -81,7 +84,7 @@ def make(
     _draw_error(bottom.add_subplot(grid[:, 0]), motion.times_s, report)
     _draw_origin(bottom.add_subplot(grid[:, 1]), report)
     trunk, limbs = bottom.add_subplot(grid[0, 2]), bottom.add_subplot(grid[1, 2])
-    ik_curves.draw(trunk, limbs, motion, report)
+    ik_curves.draw(trunk, limbs, motion, report, covariance)
     return figure
 
 

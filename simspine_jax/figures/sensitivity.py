@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from simspine_jax.evaluation import ik_sensitivity
-from simspine_jax.evaluation.ik_sensitivity import PARTS, Change, Sensitivity
+from simspine_jax.evaluation.ik_information import PARTS
+from simspine_jax.evaluation.ik_sensitivity import Change, Sensitivity, sd_text
 from simspine_jax.io.atomic import atomic_path
 
 _DARK, _PALE = "#303030", "#d9d9d9"
@@ -120,7 +121,7 @@ def _bars(
         angle = bool(change.angle[c])
         pair = float(change.sd_without[k, c]), float(change.sd_with[k, c])
         before, after = pair if gain else pair[::-1]
-        told = f"{_number(before, angle)}→{_sd(after, angle)}"
+        told = f"{sd_text(before, angle)}→{_sd(after, angle)}"
         axes.text(
             1.02, y, f"{found.found.coordinates[c]} {told}",
             transform=axes.get_yaxis_transform(), va="center", fontsize=_SMALL,
@@ -164,13 +165,4 @@ def _scale(axes: Axes, longest: float) -> None:
 
 def _sd(value: float, angle: bool) -> str:
     unit = "" if not np.isfinite(value) else "°" if angle else " mm"
-    return _number(value, angle) + unit
-
-
-def _number(value: float, angle: bool) -> str:
-    if not np.isfinite(value):
-        return "open"
-    shown = np.degrees(value) if angle else value * 1e3
-    if shown < 0.995:
-        return f"{shown:.2f}"
-    return f"{shown:.1f}" if shown < 99.95 else ">100"
+    return sd_text(value, angle) + unit

@@ -6,17 +6,11 @@ free to adjust, is ``1 / (H^-1)_kk``; with equal noise sigma on every marker the
 predicted SD of k is ``sigma sqrt((J^T J)^-1_kk)``.
 """
 
-import jax
 import numpy as np
 
-from simspine_jax.body import couplers
-from simspine_jax.body.jacobian import marker_jacobian
-from simspine_jax.body.markers import with_markers
+from simspine_jax.fitting import uncertainty
 from simspine_jax.fitting.ik_prepare import Plan
-
-_RANK = 1e-10  # eigenvalues of the scaled information below this share are null
-_jacobian = jax.jit(marker_jacobian)
-_expand_lanes = jax.jit(couplers.expand_lanes)
+from simspine_jax.fitting.uncertainty import IkUncertainty
 
 
 def coordinate_sd(
@@ -34,26 +28,20 @@ def coordinate_sd(
         SD, rad or m; inf where the markers do not determine the coordinate, 0 for
         locked ones. Shape [T, N].
     """
-    model = plan.model
-    jacobian = _columns(plan, q) * seen[:, :, None, None]
+    jacobian = uncertainty.columns_of(plan, q) * seen[:, :, None, None]
     flat = jacobian.reshape(len(q), -1, jacobian.shape[-1])
-    variance = _inverse_diagonal(np.matmul(flat.transpose(0, 2, 1), flat))
-    sd = np.zeros(q.shape)
-    sd[:, plan.unknowns] = noise_m * np.sqrt(variance)
-    still = set(model.topology.free) - set(plan.unknowns.tolist())
-    sd[:, sorted(still)] = np.inf
-    free = np.asarray(model.topology.free, int)
-    _, slope = _expand_lanes(
-        with_markers(model, {}), np.asarray(q[:, free], plan.dtype).T
-    )
-    root = couplers.driving_free(model.topology)
-    for dependent, _ in model.topology.couplers:
-        if dependent in root:
-            size = np.abs(np.asarray(slope[dependent]))
-            driving = sd[:, free[root[dependent]]]
-            # A coupler that is flat there holds its coordinate, whatever drives it.
-            sd[:, dependent] = np.where(size > 0, driving, 0.0) * size
-    return sd
+    inverse, null, scale = uncertainty.inverse_of(flat.transpose(0, 2, 1) @ flat)
+    slope, source = uncertainty.expansion(plan, q)
+    return IkUncertainty(
+        noise_m=noise_m,
+        x_covariance=noise_m**2 * inverse,
+        null=null,
+        scale=scale,
+        data_share=np.ones_like(scale),
+        slope=slope,
+        source=source,
+        solved=np.ones(len(q), bool),
+    ).coordinate_sd
 
 
 def determined(
@@ -80,9 +68,11 @@ def prior_dominance(plan: Plan, q: np.ndarray, weight: np.ndarray) -> dict[str, 
         the prior over the marginal information of the markers (median over frames).
     """
     root = np.sqrt(weight)[:, :, None, None]
-    jacobian = _columns(plan, q) * root
+    jacobian = uncertainty.columns_of(plan, q) * root
     flat = jacobian.reshape(len(q), -1, jacobian.shape[-1])
-    variance = _inverse_diagonal(np.matmul(flat.transpose(0, 2, 1), flat))
+    inverse, null, _ = uncertainty.inverse_of(flat.transpose(0, 2, 1) @ flat)
+    open_ = np.einsum("tii->ti", null) > uncertainty.TOUCHED
+    variance = np.where(open_, np.inf, np.einsum("tii->ti", inverse))
     place = {int(c): k for k, c in enumerate(plan.unknowns)}
     ratios = {}
     for c, w in zip(plan.tasked, plan.task_weights, strict=True):
@@ -92,24 +82,3 @@ def prior_dominance(plan: Plan, q: np.ndarray, weight: np.ndarray) -> dict[str, 
             if np.isfinite(ratio):
                 ratios[plan.model.coordinate_names[c]] = ratio
     return ratios
-
-
-def _columns(plan: Plan, q: np.ndarray) -> np.ndarray:
-    """Marker Jacobian in the unknowns. Shape [T, M, 3, n]."""
-    free = np.asarray(plan.model.topology.free, int)
-    q_free = np.asarray(q[:, free], plan.dtype)
-    full = np.asarray(_jacobian(plan.model, q_free), np.float64)
-    return full[..., np.asarray(plan.columns, int)]
-
-
-def _inverse_diagonal(information: np.ndarray) -> np.ndarray:
-    """Diagonal of the inverse, inf on what the null space touches. [T, n]."""
-    scale = np.sqrt(np.einsum("tii->ti", information))
-    scale = np.where(scale > 0, scale, 1.0)
-    scaled = information / scale[:, :, None] / scale[:, None, :]
-    value, vector = np.linalg.eigh(scaled)
-    null = value < _RANK * value[:, -1:]
-    inverse = np.where(null, 0.0, 1.0 / np.where(null, 1.0, value))
-    diagonal = np.einsum("tik,tk->ti", vector**2, inverse) / scale**2
-    touched = np.einsum("tik,tk->ti", vector**2, null.astype(float)) > 1e-6
-    return np.where(touched, np.inf, diagonal)

@@ -10,12 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from simspine_jax.body.kinematics import BodyPoses
-from simspine_jax.fitting import identifiability, ik_prepare, limbs, replay
+from simspine_jax.fitting import (
+    identifiability,
+    ik_prepare,
+    limbs,
+    open_directions,
+    replay,
+)
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.types import MarkerTrajectory
 
 NOISE_M = 0.005  # marker noise that the predicted SDs assume
-_SAMPLED_FRAMES = 64  # identifiability is judged on so many; one compilation
+_SAMPLED_FRAMES = 64  # identifiability is judged on so many
 _AT_BOUND = 1e-6  # rad or m
 
 
@@ -47,6 +53,7 @@ class IkReport:
             m, inf where the markers do not tell; coupled ones follow. Shape [N].
         undetermined: Free coordinates that markers move but do not determine.
         unmoved: Free coordinates that move no marker used.
+        open_directions: What the markers leave open, a sentence each.
         prior_ratio: Task curvature over marker information by coordinate.
     """
 
@@ -69,6 +76,7 @@ class IkReport:
     coordinate_sd: np.ndarray
     undetermined: tuple[str, ...]
     unmoved: tuple[str, ...]
+    open_directions: tuple[str, ...]
     prior_ratio: dict[str, float]
 
     @property
@@ -128,7 +136,8 @@ def make_report(
     offset, constant = _mean_offset(plan, poses, residual, weight)
     squared = (weight * distance**2).sum(0)  # [M]
     filled = np.asarray(seen.any(1))
-    sd, undetermined, unmoved = _determined(plan, q[filled], seen[filled])
+    few = _sampled(filled)
+    sd, undetermined, unmoved = _determined(plan, q[few], seen[few])
     lower, upper, beyond = _at_bounds(plan, q[filled])
     model = plan.model
     return IkReport(
@@ -154,6 +163,7 @@ def make_report(
         coordinate_sd=sd,
         undetermined=undetermined,
         unmoved=unmoved,
+        open_directions=open_directions.sentences(plan, q[few], seen[few]),
         prior_ratio=dict(prior_ratio or {}),
     )
 
@@ -182,6 +192,13 @@ def _at_bounds(plan: Plan, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     return low.sum(0) / count, high.sum(0) / count, beyond.sum(0) / count
 
 
+def _sampled(filled: np.ndarray) -> np.ndarray:
+    """Returns frames that stand for all that have a marker."""
+    frames = np.flatnonzero(filled)
+    picks = np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLED_FRAMES))
+    return frames[picks.round().astype(int)]
+
+
 def _determined(
     plan: Plan, q: np.ndarray, seen: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
@@ -192,8 +209,7 @@ def _determined(
     names = lambda indices: tuple(model.coordinate_names[c] for c in indices)
     if not len(q):
         return np.full(q.shape[1], np.inf), (), names(unmoved)
-    few = np.linspace(0, len(q) - 1, _SAMPLED_FRAMES).round().astype(int)
-    sd = identifiability.coordinate_sd(plan, q[few], seen[few], NOISE_M)
+    sd = identifiability.coordinate_sd(plan, q, seen, NOISE_M)
     told = identifiability.determined(plan, sd).mean(0) >= 0.5  # [N]
     vague = [c for c in model.topology.free if not told[c] and c not in unmoved]
     return np.median(sd, axis=0), names(vague), names(unmoved)

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from simspine_jax.fitting.ik_report import NOISE_M, IkReport
+from simspine_jax.fitting.ik_solution import IkSolution
 
 _ROWS = 8
 _HALF = 0.5
@@ -27,6 +28,7 @@ def to_text(report: IkReport) -> str:
             "mm of noise)",
             report.undetermined,
         ),
+        _list("Left open", report.open_directions),
         _list("Moved by no marker, kept at their defaults", report.unmoved),
         _priors(report),
     ):
@@ -36,6 +38,26 @@ def to_text(report: IkReport) -> str:
             f"Without any marker: {empty} of {frames} frames "
             f"({frame_ranges(~report.frame_seen)}, counted from 1); they repeat the "
             "nearest pose in the motion and are blank in the marker files."
+        )
+    return "\n".join(lines)
+
+
+def history(solution: IkSolution) -> str:
+    """Returns what was mended along time, nothing if nothing was."""
+    mended = solution.mended
+    flips, turns = sum(mended.flips.values()), sum(mended.spins.values())
+    lines = []
+    if flips or turns > 0:
+        where = ", ".join([*mended.flips, *mended.spins])
+        lines += _wrapped(
+            f"Taken out between frames: {flips} flips by 180 degrees and "
+            f"{max(turns, 0)} turns of 360 degrees ({where})."
+        )
+    count = int(solution.rerouted.sum())
+    if count:
+        lines += _wrapped(
+            f"{count} of {len(solution.q)} frames took another pose than the best they "
+            f"had alone, to go on smoothly ({frame_ranges(solution.rerouted)})."
         )
     return "\n".join(lines)
 

@@ -31,7 +31,7 @@ from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.ik_problem import IkData
 
 _RANK = 1e-10  # eigenvalues of the scaled information below this share are null
-_TOUCHED = 1e-6  # a direction with this share (squared) in the null space is unknown
+TOUCHED = 1e-6  # a direction with this share (squared) in the null space is unknown
 _PIECE = 256  # frames of one call, padded: one compilation
 NORMAL_95 = 1.959963984540054  # half of a 95 % interval in SDs
 
@@ -95,7 +95,7 @@ class IkUncertainty:
         lost = np.einsum("tki,tij,tkj->tk", scaled, self.null, scaled)
         size = (scaled**2).sum(axis=2)
         sd = np.sqrt(np.maximum(variance, 0.0))
-        open_ = (lost > _TOUCHED * size) | (~self.solved[:, None] & (size > 0))
+        open_ = (lost > TOUCHED * size) | (~self.solved[:, None] & (size > 0))
         return np.where(open_, np.inf, sd)
 
 
@@ -124,7 +124,7 @@ def of_frames(
     miss = _marker_points(plan, q) - np.asarray(data.points)  # [T, M, 3]
     distance2 = (miss**2).sum(axis=2)
     used = weight * np.asarray(robust.apply(plan.loss, distance2)[1])
-    slope, source = _expansion(plan, q)
+    slope, source = expansion(plan, q)
     prior, pull = _tasks(plan, q, data, slope, source)
     each = np.arange(len(plan.columns))
     markers = _product(jacobian, used)
@@ -226,7 +226,7 @@ def columns_of(plan: Plan, q: np.ndarray, model: Model | None = None) -> np.ndar
     return _in_pieces(pick, np.asarray(q[:, free], plan.dtype))
 
 
-def _expansion(plan: Plan, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def expansion(plan: Plan, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope of every coordinate in its unknown [T, N], and which it is [N]."""
     topology = plan.model.topology
     free = np.asarray(topology.free, int)

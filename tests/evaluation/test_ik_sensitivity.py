@@ -22,7 +22,7 @@ from simspine_jax.body.spec import (
     MarkerSpec,
     ModelSpec,
 )
-from simspine_jax.evaluation import ik_sensitivity
+from simspine_jax.evaluation import ik_information, ik_sensitivity
 from simspine_jax.fitting import ik, ik_prepare
 from tests import random_models
 
@@ -85,7 +85,7 @@ def information(
     data = ik_prepare.observations(
         plan, sj.MarkerTrajectory(points, valid, names, 60.0)
     )
-    return ik_sensitivity.information(
+    return ik_information.information(
         plan, q, data, candidates or {}, noise_m, equal=equal
     )
 
@@ -213,7 +213,7 @@ def test_refusals():
 
 
 @functools.cache
-def random_information(seed: int) -> ik_sensitivity.Information:
+def random_information(seed: int) -> ik_information.Information:
     """All markers of a random model in four random poses, some not seen."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 import simspine_jax as sj
 from configs import sensitivity as configuration
-from experiments import _app, sensitivity
+from experiments import _app, _sensitivity_candidates, sensitivity
 from simspine_jax.body import spine_markers
 from simspine_jax.body.markers import with_markers
 from simspine_jax.fitting import ik
@@ -156,7 +156,7 @@ def test_manifest(run):
 
 
 def test_landmarks_stand_where_the_spine_keypoints_are(model):
-    found = sensitivity.candidates(tiny(candidates="spine"), model, ())
+    found = _sensitivity_candidates.candidates(tiny(candidates="spine"), model, ())
     assert set(simspine.SPINE_NAMES) <= set(found)
     points = {name: found[name] for name in simspine.SPINE_NAMES}
     q = np.asarray(model.default_q)[None]
@@ -169,11 +169,11 @@ def test_landmarks_stand_where_the_spine_keypoints_are(model):
 
 def test_candidates_are_what_the_trial_lacks(model):
     used = tuple(n for n in model.marker_names if n not in ("Nose", "RKnee"))
-    own = sensitivity.candidates(tiny(candidates="model"), model, used)
+    own = _sensitivity_candidates.candidates(tiny(candidates="model"), model, used)
     assert set(own) == {"Nose", "RKnee"}
     assert own["RKnee"][0] == "femur_r"
     given = tiny(candidates="segments", points="C7 torso -0.05 0.41 0; X head 0 0 1e-1")
-    fronts = sensitivity.candidates(given, model, used)
+    fronts = _sensitivity_candidates.candidates(given, model, used)
     assert fronts["C7"] == ("torso", (-0.05, 0.41, 0.0))
     assert fronts["X"] == ("head", (0.0, 0.0, 0.1))
     assert "femur_r front" in fronts
@@ -187,7 +187,7 @@ def test_candidates_are_what_the_trial_lacks(model):
     names = tuple(n.replace("lumbar3", "vertebra") for n in model.body_names)
     topology = type(model.topology)(**{**vars(model.topology), "body_names": names})
     other = model.replace(topology=topology)
-    assert not sensitivity.candidates(tiny(candidates="spine"), other, used)
+    assert not _sensitivity_candidates.candidates(tiny(candidates="spine"), other, used)
 
 
 def test_sampled_frames_are_spread_over_those_with_a_marker():

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simspine_jax.evaluation import ik_sensitivity
+from simspine_jax.evaluation import ik_information, ik_sensitivity
 from simspine_jax.figures import sensitivity as figure
 
 NAMES = ("pelvis_tilt", "pelvis_tx", "hip", "knee", "elbow")
 MARKERS = ("Sacrum", "Thigh", "Shank", "Hand", "Spare")
 
 
-def information(markers: int = 5, used: int = 4) -> ik_sensitivity.Information:
+def information(markers: int = 5, used: int = 4) -> ik_information.Information:
     """A hip and a knee that Shank carries, an elbow that only Spare would move."""
     rows = np.random.default_rng(0).normal(size=(3, markers, 3, 5)) * 100
     rows[..., 4] = 0.0
@@ -21,7 +21,7 @@ def information(markers: int = 5, used: int = 4) -> ik_sensitivity.Information:
     rows[:, : used - 2, :, 3] = 0.0
     rows[:, used - 1, :, 3] = 0.0
     names = MARKERS if markers == 5 else tuple(f"marker {k}" for k in range(markers))
-    return ik_sensitivity.Information(
+    return ik_information.Information(
         coordinates=NAMES,
         angle=np.array([True, False, True, True, True]),
         parts=("trunk", "trunk", "legs", "legs", "arms"),
