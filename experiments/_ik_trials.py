@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from simspine_jax.body.markers import with_markers
+from simspine_jax.body.model import Model
 from simspine_jax.datasets import synthetic_motion
 from simspine_jax.evaluation.ik_comparison import Trial
 from simspine_jax.fitting import simspine_tasks
 from simspine_jax.io import ik_setup, load, marker_set, storage, trc
 from simspine_jax.skeletons import simspine_markers
-from simspine_jax.types import IkTasks, MarkerTrajectory
+from simspine_jax.types import IkTasks, MarkerTrajectory, Motion
 from third_party import fetch
 
 _DEMO = "Pose2Sim/S00_Demo_BatchSession/S00_P00_SingleParticipant/S00_P00_OpenSim"
@@ -124,6 +125,34 @@ def _flex(folder: Path, noise_m: float, seed: int) -> Case:
     tasks = simspine_tasks.published_tasks()
     trial = Trial("flex", model, model_path, markers_path, noisy, tasks)
     return Case(trial, clean, (model_path,))
+
+
+def true_motion(
+    name: str, folder: Path, frames: int, seed: int
+) -> tuple[Model, Motion, tuple[Path, ...]]:
+    """Returns a model and a motion to be taken for the truth, and the files read.
+
+    body25b and flex: a made-up swing. lstm: a published motion.
+    """
+    if name == "lstm":
+        package = fetch.fetch("pose2sim-0.8.4")
+        path = package / _DEMO / "Model_Pose2Sim_LSTM_scaled.osim"
+        motion_path = package / _DEMO / _LSTM_MOTION
+        model = load.load_model(path)
+        motion = storage.read_mot(motion_path, model)
+        q = np.asarray(motion.q)[:frames]
+        return model, replace(motion, q=q), (path, motion_path)
+    if name == "flex":
+        case = _flex(folder, 0.0, seed)
+        model, inputs = case.trial.model, case.inputs
+    elif name == "body25b":
+        package = fetch.fetch("pose2sim-0.8.4")
+        inputs = (package / _SETUP / "Model_Pose2Sim_Body25b.osim",)
+        model = load.load_model(inputs[0])
+    else:
+        raise ValueError(f"there is no model {name!r}; choose from {', '.join(NAMES)}")
+    swing = synthetic_motion.draw_swing(model, seed)
+    return model, synthetic_motion.swing_motion(model, swing, frames, 60.0), inputs
 
 
 _MAKERS = {"body25b": _body25b, "lstm": _lstm, "flex": _flex}

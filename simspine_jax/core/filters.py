@@ -30,7 +30,7 @@ def butterworth(
             f"a cutoff of {cutoff_hz:g} Hz needs {once:g} Hz in each pass, which must "
             f"lie between 0 and half the rate, {rate_hz / 2:g} Hz"
         )
-    stages = signal.butter(order, once, fs=rate_hz, output="sos")
+    stages = np.asarray(signal.butter(order, once, fs=rate_hz, output="sos"))
     needed = 3 * (2 * len(stages) + 1)
     if len(x) <= needed:
         raise ValueError(f"the filter needs more than {needed} samples, not {len(x)}")

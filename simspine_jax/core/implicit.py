@@ -100,10 +100,11 @@ def _solve(matrix: Float[Array, "w n n"], rhs: Float[Array, "w n"]) -> jax.Array
     symmetric = 0.5 * (matrix + matrix.mT)
     size = jnp.abs(jnp.diagonal(symmetric, axis1=1, axis2=2))
     top = jnp.max(size, axis=1, keepdims=True)
-    root = jax.lax.rsqrt(jnp.maximum(size, 1e-12 * top) + 1e-300)
+    size = jnp.maximum(size, 1e-12 * top)
+    root = jax.lax.rsqrt(jnp.where(size > 0, size, 1.0))  # 0 where nothing is fitted
     scaled = symmetric * root[:, :, None] * root[:, None, :]
     value, vector = jnp.linalg.eigh(jax.lax.stop_gradient(scaled))
-    null = jnp.abs(value) < _NULL * jnp.max(jnp.abs(value), axis=1, keepdims=True)
+    null = jnp.abs(value) <= _NULL * jnp.max(jnp.abs(value), axis=1, keepdims=True)
     inverse = jnp.where(null, 0.0, 1.0 / jnp.where(null, 1.0, value))
     inner = jnp.einsum("wij,wi->wj", vector, rhs * root, precision=_EXACT)
     outer = jnp.einsum("wij,wj->wi", vector, inner * inverse, precision=_EXACT)

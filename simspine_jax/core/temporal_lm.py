@@ -118,7 +118,9 @@ def solve(
     per_window = lambda a: jnp.sum(a.reshape(count, windows.core), axis=1)
 
     def body(s: _State) -> _State:
-        gradient = s.at.gradient + prior_gradient(prior, s.x)
+        known = s.steps > 0
+        pull = prior_gradient(prior, s.x)
+        gradient = jnp.where(known, s.at.gradient + pull, 0.0)
         pressed = ((s.x <= lower[None]) & (gradient > 0)) | (
             (s.x >= upper[None]) & (gradient < 0)
         )
@@ -162,7 +164,7 @@ def solve(
             s.steps + 1,
             # A step cut short by heavy damping proves nothing.
             jnp.where(
-                jnp.all(better) & jnp.all(s.damping < _LIGHT) & ~stopped,
+                jnp.all(better & (s.damping < _LIGHT)) & ~stopped & (s.steps > 0),
                 jnp.max(moved),
                 jnp.inf,
             ),
@@ -172,14 +174,17 @@ def solve(
         stuck = jnp.all(s.damping > 1e12)
         return (s.change > tolerance) & (s.steps < max_steps) & ~stuck
 
-    dtype = start.dtype
+    dtype, (t, n) = start.dtype, start.shape
+    # Nothing is known of the start yet: the first step stays there and evaluates it.
+    flat = jnp.zeros((t, n, n), dtype)
+    unknown = Frames(jnp.full(t, jnp.inf, dtype), jnp.zeros((t, n), dtype), flat, flat)
     state = _State(
         start,
-        evaluate(start),
+        unknown,
         jnp.full(count, 1e-3, dtype),
         jnp.ones(count, bool),
         jnp.full(count, 2.0, dtype),
-        jnp.asarray(1),
+        jnp.asarray(0),
         jnp.asarray(jnp.inf, dtype),
     )
     end = jax.lax.while_loop(unfinished, body, state)

@@ -55,6 +55,26 @@ def draw_swing(model: Model, seed: int) -> Swing:
     )
 
 
+def random_poses(model: Model, count: int, seed: int) -> Float[np.ndarray, "p n"]:
+    """Draws poses evenly from the ranges of the free coordinates, rad and m.
+
+    Ranges wider than half a turn to either side or 2 m are cut to that, clamped or
+    not; coupled coordinates follow and locked ones stand at their default.
+    """
+    low, high = pose_ranges(model)
+    drawn = np.random.default_rng(seed).uniform(low, high, (count, len(low)))
+    return np.asarray(model.expand(drawn))
+
+
+def pose_ranges(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ends of the intervals that ``random_poses`` draws from. [F], [F]."""
+    free = np.asarray(model.topology.free, int)
+    angle = np.asarray(model.coordinate_is_angle)[free]
+    widest = np.where(angle, np.pi, 2.0)
+    low, high = np.asarray(model.range)[free].T
+    return np.maximum(low, -widest), np.minimum(high, widest)
+
+
 def swing_motion(
     model: Model, swing: Swing, frames: int, rate_hz: float, start_s: float = 0.0
 ) -> Motion:
@@ -145,6 +165,33 @@ def observe(
         rate_hz=motion.rate_hz,
         start_s=motion.start_s,
     )
+
+
+def displaced(
+    trajectory: MarkerTrajectory,
+    share: float,
+    distance_m: tuple[float, float],
+    seed: int,
+) -> tuple[MarkerTrajectory, np.ndarray]:
+    """Moves some observations far away, as mistaken detections are.
+
+    Args:
+        trajectory: The trial.
+        share: Of its observations.
+        distance_m: Least and largest distance, m; the direction is random.
+        seed: Of the choice.
+
+    Returns:
+        The trial, and which observations were moved [T, K].
+    """
+    rng = np.random.default_rng(seed)
+    points = np.array(trajectory.points)
+    moved = (rng.random(points.shape[:2]) < share) & np.asarray(trajectory.valid)
+    way = rng.normal(size=points.shape)
+    way /= np.linalg.norm(way, axis=2, keepdims=True)
+    far = rng.uniform(*distance_m, points.shape[:2])
+    points += (moved * far)[..., None] * way
+    return replace(trajectory, points=points), moved
 
 
 def repeat_with_noise(

@@ -80,6 +80,7 @@ def fit_pieces(
                 likelihood_scale(plan, kept) / noise_m**2,
                 piece.rate_hz,
                 angle,
+                default,
                 search,
             )
             rerouted[filled] = path.changed

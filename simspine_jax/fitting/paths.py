@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simspine_jax.fitting import tracking
-from simspine_jax.fitting.ik_queue import Problem
+from simspine_jax.fitting.ik_queue import Problem, run
 from simspine_jax.fitting.ik_search_options import SearchOptions
 
 _SPEED = 5.0  # rad/s and m/s; SD of a step times the frame rate
@@ -42,6 +42,7 @@ def best_path(
     scale: Float[np.ndarray, " t"],
     rate_hz: float,
     angle: np.ndarray,
+    default: np.ndarray,
     options: SearchOptions,
 ) -> Path:
     """Chooses poses that go on smoothly where they cost nearly the same.
@@ -53,34 +54,47 @@ def best_path(
         scale: Times the cost: the negative logarithm of the likelihood.
         rate_hz: Frames per second.
         angle: Whether each unknown is an angle. Shape [n].
+        default: Unknowns of the default pose; its nearest minimum is tried as well.
+            Shape [n].
         options: Of the search: what a jump is, and the solver's limits.
     """
     poses, costs = x[:, None], (cost * scale)[:, None]  # [T, K, n], [T, K]
     step_sd = _SPEED / rate_hz
     path = x
     total = len(x)
-    every = np.arange(min(_STRIDE // 2, total - 1), total, _STRIDE).tolist()
-    starts, reach = [(t, way) for t in every for way in (1, -1)], _REACH
+    every = np.arange(min(_STRIDE // 2, total - 1), total, _STRIDE)
+    near = run(problem, every, np.tile(default, (len(every), 1)), options=options.fine)
+    origin, way = np.tile(every, 4), np.repeat([1, -1, 1, -1], len(every))
+    start = np.concatenate([x[every], x[every], near.x, near.x])
+    reach = _REACH
     tried: set[tuple[int, int, bytes]] = set()
-    key = lambda t, way: (t, way, path[t].round(3).tobytes())
     for _ in range(_ROUNDS):
-        origin, way = np.array(starts).T
-        along = origin[:, None] + way[:, None] * np.arange(1, min(reach, total) + 1)
+        along = origin[:, None] + way[:, None] * np.arange(min(reach, total))
         inside = (along >= 0) & (along < total)
         frames = np.clip(along, 0, total - 1)
-        found, price = tracking.track(problem, frames, path[origin], scale, step_sd)
+        found, price = tracking.track(problem, frames, start, scale, step_sd)
         poses, costs = _with_more(
             poses, costs, frames[inside], found[inside], price[inside]
         )
         path = poses[np.arange(total), _cheapest(poses, costs, step_sd, angle)]
-        tried |= {key(*s) for s in starts}
+        keys = [_key(t, w, s) for t, w, s in zip(origin, way, start, strict=True)]
+        tried.update(keys)
         gap = _jump(path[:-1], path[1:], angle)
-        jumps = np.flatnonzero(gap > options.jump_rad).tolist()
-        starts = [(t, 1) for t in jumps] + [(t + 1, -1) for t in jumps]
-        starts, reach = [s for s in starts if key(*s) not in tried], _SHORT
-        if not starts:
+        jumps = np.flatnonzero(gap > options.jump_rad)
+        origin = np.concatenate([jumps, jumps + 1])
+        way = np.repeat([1, -1], len(jumps))
+        new = [
+            _key(t, w, path[t]) not in tried for t, w in zip(origin, way, strict=True)
+        ]
+        origin, way = origin[new], way[new]
+        start, reach = path[origin], _SHORT
+        if not len(origin):
             break
     return Path(path, _jump(path, x, angle) > options.jump_rad)
+
+
+def _key(frame: int, way: int, pose: np.ndarray) -> tuple[int, int, bytes]:
+    return int(frame), int(way), pose.round(3).tobytes()
 
 
 def _with_more(

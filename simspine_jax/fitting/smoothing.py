@@ -38,7 +38,8 @@ from simspine_jax.fitting.ik_problem import Blocks
 from simspine_jax.fitting.uncertainty import IkUncertainty
 from simspine_jax.types import MarkerTrajectory
 
-_LANES = 128  # frames evaluated together: bounds memory
+_LANES = 64  # frames evaluated together: bounds memory
+_WINDOW = 64
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Smoothness:
         of: "acceleration" or "velocity": what is expected to be small.
         angle: Its root spectral density for angles, rad/s^2 (rad/s) per root hertz.
         length: The same for lengths, m/s^2 (m/s) per root hertz.
-        window_frames: Frames whose equations are solved together in a step.
+        window_frames: Frames whose equations are solved together, side by side with
+            those of other windows; 0 for 64 on an accelerator, and on a CPU, which
+            has nothing to gain from windows, for all.
         shared_frames: Frames that neighbouring windows share on each side. Neither
             changes the solution.
         max_steps: Evaluations allowed.
@@ -62,7 +65,7 @@ class Smoothness:
     of: str = "acceleration"
     angle: float = 5.0
     length: float = 1.5
-    window_frames: int = 64
+    window_frames: int = 0
     shared_frames: int = 32
     max_steps: int = 500
     tolerance: float = 1e-8
@@ -73,7 +76,7 @@ class Smoothness:
                 f"smoothness of {self.of!r} is not known; choose one of "
                 f"{tuple(temporal_lm.STENCILS)}"
             )
-        for name in ("angle", "length", "window_frames", "max_steps"):
+        for name in ("angle", "length", "max_steps", "tolerance"):
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"smoothness: {name} must be positive; it is {value}")
@@ -115,7 +118,13 @@ def smooth(
         ValueError: A trial without a rate, or poses of another length.
     """
     joint = _joint(plan, trials, poses, options, noise_m, fixed)
-    x, steps, change = jax.device_get(_solve(**joint.arguments, **_shape(options)))
+    out = _solve(
+        **joint.arguments,
+        windows=_windows(options, joint),
+        max_steps=options.max_steps,
+        tolerance=options.tolerance,
+    )
+    x, steps, change = jax.device_get(out)
     q = np.asarray(plan.model.expand(_free(plan, x[: joint.frames])))
     return [
         Smooth(part, joint.noise_m, int(steps), float(change))
@@ -146,8 +155,8 @@ def covariance(
         ValueError: As in ``smooth``.
     """
     joint = _joint(plan, trials, poses, options, noise_m)
-    shape = _shape(options)
-    x_cov = np.asarray(_covariance(**joint.arguments, windows=shape["windows"]))
+    windows = _windows(options, joint)
+    x_cov = np.asarray(_covariance(**joint.arguments, windows=windows))
     x_cov = x_cov[: joint.frames] * joint.noise_m**2
     found = []
     parts = zip(trials, poses, np.split(x_cov, joint.cuts), strict=True)
@@ -202,11 +211,12 @@ def _joint(
             )
     lengths = np.array([len(q) for q in poses])
     total = int(lengths.sum())
-    windows = max(1, -(-total // options.window_frames))
+    unit = options.window_frames or _WINDOW
+    windows = max(1, -(-total // unit))
     # Sizes 1, 2, 3, 4, 6, 8, 12, ...: few compilations, little padding.
     power = 1 << (windows - 1).bit_length()
     fewer = 3 * power // 4
-    padded = options.window_frames * (fewer if windows <= fewer else power)
+    padded = unit * (fewer if windows <= fewer else power)
     data = [ik_prepare.observations(plan, t) for t in trials]
     data = jax.tree.map(lambda *a: np.concatenate(a), *data)
     q = np.concatenate([np.asarray(q, plan.dtype) for q in poses])
@@ -253,12 +263,12 @@ def _joint(
     return _Joint(arguments, total, last[:-1], float(noise))
 
 
-def _shape(options: Smoothness) -> dict:
-    return {
-        "windows": Windows(options.window_frames, options.shared_frames),
-        "max_steps": options.max_steps,
-        "tolerance": options.tolerance,
-    }
+def _windows(options: Smoothness, joint: _Joint) -> Windows:
+    padded = len(joint.arguments["x"])
+    core = options.window_frames
+    if not core:
+        core = padded if jax.default_backend() == "cpu" else _WINDOW
+    return Windows(core, options.shared_frames if core < padded else 0)
 
 
 def _free(plan: Plan, x: np.ndarray) -> jax.Array:

@@ -120,11 +120,11 @@ def of_frames(
     if noise_m is not None and not noise_m > 0:
         raise ValueError(f"the noise of the markers must be positive; it is {noise_m}")
     weight, total = np.asarray(data.weight), np.asarray(data.total)
-    jacobian = columns_of(plan, q)
-    miss = _marker_points(plan, q) - np.asarray(data.points)  # [T, M, 3]
+    jacobian, points, slope = _local(plan, q)
+    source = _sources(plan)
+    miss = points - np.asarray(data.points)  # [T, M, 3]
     distance2 = (miss**2).sum(axis=2)
     used = weight * np.asarray(robust.apply(plan.loss, distance2)[1])
-    slope, source = expansion(plan, q)
     prior, pull = _tasks(plan, q, data, slope, source)
     each = np.arange(len(plan.columns))
     markers = _product(jacobian, used)
@@ -219,28 +219,25 @@ def inverse_of(
 
 def columns_of(plan: Plan, q: np.ndarray, model: Model | None = None) -> np.ndarray:
     """Returns the marker Jacobian in the unknowns. Shape [T, M, 3, n]."""
-    model = plan.model if model is None else model
-    free = np.asarray(model.topology.free, int)
-    columns = np.asarray(plan.columns, int)
-    pick = lambda part: np.asarray(_jacobian(model, part), np.float64)[..., columns]
-    return _in_pieces(pick, np.asarray(q[:, free], plan.dtype))
+    jacobian, _, _ = _local(plan, q, model)
+    return jacobian
 
 
 def expansion(plan: Plan, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope of every coordinate in its unknown [T, N], and which it is [N]."""
+    _, _, slope = _local(plan, q)
+    return slope, _sources(plan)
+
+
+def _sources(plan: Plan) -> np.ndarray:
     topology = plan.model.topology
-    free = np.asarray(topology.free, int)
-    slope = _in_pieces(
-        lambda part: np.asarray(_slopes(plan.model, part), np.float64),
-        np.asarray(q[:, free], plan.dtype),
-    )
     place = {c: k for k, c in enumerate(plan.columns)}
     root = couplers.driving_free(topology)
     source = [
         place.get(root[c], -2) if c in root else -1
         for c in range(len(topology.coordinate_names))
     ]
-    return slope, np.asarray(source, int)
+    return np.asarray(source, int)
 
 
 def _tasks(
@@ -320,28 +317,24 @@ def _product(jacobian: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return flat.transpose(0, 2, 1) @ flat
 
 
-def _in_pieces(call: Callable[[np.ndarray], np.ndarray], rows: np.ndarray):
-    """Calls with pieces of one padded size and joins what they give."""
+def _local(
+    plan: Plan, q: np.ndarray, model: Model | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Jacobian in the unknowns [T, M, 3, n], markers [T, M, 3], slopes [T, N]."""
+    model = plan.model if model is None else model
+    rows = np.asarray(q[:, np.asarray(model.topology.free, int)], plan.dtype)
     parts = []
     for i in range(0, max(len(rows), 1), _PIECE):
         part = rows[i : i + _PIECE]
-        padded = np.zeros((_PIECE, *rows.shape[1:]), rows.dtype)
+        padded = np.zeros((_PIECE, rows.shape[1]), rows.dtype)
         padded[: len(part)] = part
-        parts.append(call(padded)[: len(part)])
-    return np.concatenate(parts)
-
-
-_jacobian = jax.jit(marker_jacobian)
-
-
-_positions = jax.jit(marker_positions)
+        found = jax.device_get(_all_local(model, padded))
+        parts.append([np.asarray(a, np.float64)[: len(part)] for a in found])
+    jacobian, points, slope = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return jacobian[..., np.asarray(plan.columns, int)], points, slope
 
 
 @jax.jit
-def _slopes(model: Model, q_free: jax.Array) -> jax.Array:
-    return couplers.expand_lanes(model, q_free.T)[1].T
-
-
-def _marker_points(plan: Plan, q: np.ndarray) -> np.ndarray:
-    place = lambda part: np.asarray(_positions(plan.model, part), np.float64)
-    return _in_pieces(place, np.asarray(q, plan.dtype))
+def _all_local(model: Model, q_free: jax.Array) -> tuple[jax.Array, ...]:
+    q, slopes = couplers.expand_lanes(model, q_free.T)
+    return marker_jacobian(model, q_free), marker_positions(model, q.T), slopes.T

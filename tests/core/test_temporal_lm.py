@@ -83,8 +83,9 @@ def dense(p: Linear, fixed: np.ndarray, start: np.ndarray) -> np.ndarray:
     return x.reshape(T, N)
 
 
-@partial(jax.jit, static_argnames=("stencil", "windows"))
-def solved(a, b, stiffness, linked, start, lower, upper, fixed, *, stencil, windows):
+# The stencil is an argument like any other, so that both kinds share a compilation.
+@partial(jax.jit, static_argnames="windows")
+def solved(a, b, stencil, stiffness, linked, start, lower, upper, fixed, *, windows):
     def evaluate(x):
         miss = jnp.einsum("tki,ti->tk", a, x) - b
         return Frames(
@@ -104,8 +105,8 @@ def solution(p: Linear, windows=WINDOWS, limit=np.inf, fixed=None, start=None):
     start = np.zeros((T, N)) if start is None else start
     fixed = np.zeros(T, bool) if fixed is None else fixed
     lower, upper = np.full(N, -limit), np.full(N, limit)
-    rest = (p.stiffness, p.linked, start, lower, upper, fixed)
-    found = solved(p.a, p.b, *rest, stencil=STENCILS[p.kind], windows=windows)
+    prior = (STENCILS[p.kind], p.stiffness, p.linked)
+    found = solved(p.a, p.b, *prior, start, lower, upper, fixed, windows=windows)
     assert found.change <= 1e-12  # it ended because nothing moved
     return np.asarray(found.x)
 
@@ -199,12 +200,10 @@ def test_frames_that_only_the_prior_ties_are_filled_in(kind):
 @kinds
 def test_the_windows_do_not_change_the_solution(kind):
     p = drawn(kind, 8)
-    found = [
-        solution(p, windows=Windows(core, shared), limit=0.5)
-        for core, shared in ((24, 0), (8, 0), (4, 6))
-    ]
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], atol=1e-9)
+    expected = solution(p, limit=0.5)
+    for core, shared in ((24, 0), (4, 1)):
+        found = solution(p, windows=Windows(core, shared), limit=0.5)
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @kinds
@@ -224,17 +223,16 @@ def test_the_prior_gradient_is_that_of_the_summed_cost(kind):
     assert not np.any(temporal_lm.prior_cost(prior, x)[~p.linked])
 
 
+@partial(jax.jit, static_argnames="windows")
+def blocks_of(hessian, active, stencil, stiffness, linked, *, windows):
+    prior = Prior(stencil, stiffness, linked)
+    return temporal_lm.marginal_covariance(hessian, active, prior, windows)
+
+
 def covariance_blocks(p: Linear, active: np.ndarray, windows: Windows) -> np.ndarray:
     hessian = np.einsum("tki,tkj->tij", p.a, p.a)
-    prior = Prior(STENCILS[p.kind], jnp.asarray(p.stiffness), jnp.asarray(p.linked))
-    call = jax.jit(partial(temporal_lm.marginal_covariance, windows=windows))
-    stencil = STENCILS[p.kind]
-    call = jax.jit(
-        lambda h, act, s, linked: temporal_lm.marginal_covariance(
-            h, act, Prior(stencil, s, linked), windows
-        )
-    )
-    return np.asarray(call(hessian, active, prior.stiffness, prior.linked))
+    prior = (STENCILS[p.kind], p.stiffness, p.linked)
+    return np.asarray(blocks_of(hessian, active, *prior, windows=windows))
 
 
 @kinds
@@ -271,8 +269,8 @@ def tip(x):
     )
 
 
-@partial(jax.jit, static_argnames=("stencil", "windows"))
-def arm_solved(seen, stiffness, linked, start, lower, upper, *, stencil, windows):
+@jax.jit
+def arm_solved(seen, stencil, stiffness, linked, start, lower, upper):
     def frame(x, y):
         cost = lambda x: 0.5 * jnp.sum((tip(x) - y) ** 2)
         j = jax.jacfwd(tip)(x)
@@ -287,7 +285,7 @@ def arm_solved(seen, stiffness, linked, start, lower, upper, *, stencil, windows
         lower,
         upper,
         jnp.zeros(T, bool),
-        windows,
+        WINDOWS,
         500,
         1e-11,
     )
@@ -320,13 +318,12 @@ def test_a_nonlinear_problem_has_the_solution_of_scipy(kind, limit):
     )
     found = arm_solved(
         seen,
+        STENCILS[kind],
         stiffness,
         linked,
         start,
         np.full(N, -limit),
         np.full(N, limit),
-        stencil=STENCILS[kind],
-        windows=WINDOWS,
     )
     assert found.change <= 1e-11
     if limit < np.inf:
@@ -341,15 +338,9 @@ def test_it_descends_where_the_whole_hessian_is_indefinite():
     seen = np.tile([1.2, 0.4], (T, 1))
     start = np.tile([np.pi - 0.2, 0.1], (T, 1))
     stiffness, linked = np.array([0.1, 0.1]), links("velocity", (T,))
+    free = np.full(N, np.inf)
     found = arm_solved(
-        seen,
-        stiffness,
-        linked,
-        start,
-        np.full(N, -np.inf),
-        np.full(N, np.inf),
-        stencil=STENCILS["velocity"],
-        windows=WINDOWS,
+        seen, STENCILS["velocity"], stiffness, linked, start, -free, free
     )
     np.testing.assert_allclose(jax.vmap(tip)(found.x), seen, atol=1e-8)
 

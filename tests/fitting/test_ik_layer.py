@@ -1,5 +1,7 @@
 """Gradients of fitted coordinates against solving again; the layer inside Flax."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,10 +14,10 @@ from flax import nnx
 from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
 from simspine_jax.body.scaling import scale_model
-from simspine_jax.fitting import identifiability
+from simspine_jax.fitting import identifiability, ik_prepare, implicit_ik
 from simspine_jax.fitting.ik_layer import IkLayer
 from simspine_jax.io.load import load_model
-from simspine_jax.types import CoordinateTask, IkTasks
+from simspine_jax.types import CoordinateTask, IkTasks, MarkerTrajectory
 from tests import poses, random_models
 
 FINITE_DIFFERENCE_RTOL = 1e-5
@@ -32,10 +34,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def layer_of(model: Model) -> IkLayer:
-    held = model.free_coordinate_names[1]
+    held, other = model.free_coordinate_names[1:3]
     tasks = IkTasks(
         {n: 1.0 + 0.1 * k for k, n in enumerate(model.marker_names)},
-        (CoordinateTask(held, 0.05, value=0.1),),
+        (CoordinateTask(held, 0.05, value=0.1), CoordinateTask(other, 0.1)),
     )
     return IkLayer(model, model.marker_names, tasks, train_weights=True)
 
@@ -103,6 +105,37 @@ def test_gradients_equal_solving_again(pose2sim_08: Path):
         assert again == pytest.approx(slope, rel=FINITE_DIFFERENCE_RTOL), name
 
 
+def test_gradients_of_priors_equal_solving_again(layer, trial):
+    """Targets and weights of coordinate tasks, frame by frame."""
+    plan = layer.fixed.plan
+    q, points = trial
+    seen = np.ones(points.shape[:2], bool)
+    observed = MarkerTrajectory(points, seen, plan.model.marker_names, 50.0)
+    data = jax.tree.map(jnp.asarray, ik_prepare.observations(plan, observed))
+    start = nnx.jit(lambda layer: layer(points, start=jnp.asarray(q)))(layer)
+    rng = np.random.default_rng(1)
+    sd = identifiability.coordinate_sd(plan, np.asarray(start), seen)
+    way = jnp.asarray(rng.normal(size=q.shape) * identifiability.determined(plan, sd))
+
+    @jax.jit
+    def loss(inputs: dict[str, jax.Array]) -> jax.Array:
+        changed = data.replace(**inputs)
+        return jnp.sum(way * implicit_ik.implicit_q(plan, plan.model, start, changed))
+
+    inputs = {"task_target": data.task_target, "task_weight": data.task_weight}
+    slopes = jax.jit(jax.grad(loss))(inputs)
+    for name, value in inputs.items():
+        assert value.shape == (FRAMES, 2)
+        for at in np.ndindex(value.shape):
+            up, down = (
+                float(loss({**inputs, name: value.at[at].add(s * STEP)}))
+                for s in (1, -1)
+            )
+            slope, again = float(slopes[name][at]), (up - down) / (2 * STEP)
+            assert abs(slope) > SMALLEST_SLOPE, (name, at)
+            assert again == pytest.approx(slope, rel=FINITE_DIFFERENCE_RTOL), name
+
+
 def test_training_the_weights_turns_a_bad_marker_down(layer, trial):
     """Supervised by true poses, the weight of a displaced marker falls."""
     q, points = trial
@@ -141,6 +174,73 @@ def test_shapes_and_missing_markers(layer, trial):
     assert kept.shape == (1, *q.shape)
     found = run(layer, lost[None], weight[None], q[None])
     np.testing.assert_allclose(found, kept, atol=1e-9)
+
+
+def test_vmap_equals_a_batch_dimension(layer, trial):
+    """Values, and gradients of points, weights and the layer's own weights."""
+    q, points = trial
+    rng = np.random.default_rng(2)
+    moved = points + rng.normal(scale=0.005, size=(3, *points.shape))
+    inputs = jnp.asarray(moved), jnp.asarray(rng.uniform(0.5, 1.0, moved.shape[:-1]))
+    start = jnp.asarray(q)
+    way = jnp.asarray(rng.normal(size=(3, *q.shape)))
+    graph, state = nnx.split(layer)
+
+    def batched(state: nnx.State, points: jax.Array, weight: jax.Array) -> jax.Array:
+        starts = jnp.broadcast_to(start, way.shape)
+        return nnx.merge(graph, state)(points, weight, starts)
+
+    def mapped(state: nnx.State, points: jax.Array, weight: jax.Array) -> jax.Array:
+        layer = nnx.merge(graph, state)
+        return jax.vmap(lambda points, weight: layer(points, weight, start))(
+            points, weight
+        )
+
+    def outcome(run: Callable) -> tuple[jax.Array, tuple]:
+        loss = lambda *args: (jnp.sum(way * (q := run(*args))), q)
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))
+        slopes, q = gradient(state, *inputs)
+        return q, slopes
+
+    kept, slopes = outcome(batched)
+    found, again = outcome(mapped)
+    assert found.shape == (3, *q.shape)
+    np.testing.assert_allclose(found, kept, atol=1e-9)
+    for one, other in zip(jax.tree.leaves(slopes), jax.tree.leaves(again), strict=True):
+        assert np.abs(one).max() > SMALLEST_SLOPE
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("tasked", [True, False])
+def test_a_frame_without_markers_has_no_gradient(model, layer, trial, tasked: bool):
+    """It stays where it starts, but for the coordinates that tasks hold."""
+    q, points = trial
+    layer = layer if tasked else IkLayer(model, model.marker_names, train_weights=True)
+    plan, start = layer.fixed.plan, jnp.asarray(q)
+    graph, state = nnx.split(layer)
+    weight = jnp.ones(points.shape[:2]).at[0].set(0.0)
+
+    @jax.jit
+    @partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+    def slopes(state, points, weight, frame):
+        q = nnx.merge(graph, state)(points, weight, start)
+        return jnp.sum(q[frame] ** 2), q
+
+    (own, at_points, at_weight), found = slopes(state, jnp.asarray(points), weight, 0)
+    assert np.isfinite(found).all()
+    still = np.setdiff1d(plan.unknowns, plan.tasked)
+    np.testing.assert_array_equal(found[0, still], start[0, still])
+    np.testing.assert_allclose(found[0, list(plan.tasked)], layer.fixed.targets)
+    assert not np.any(at_points)
+    assert not np.any(own["log_weight"][...])
+    assert np.isfinite(at_weight).all()
+    assert tasked or not np.any(at_weight)
+    (own, at_points, at_weight), again = slopes(state, jnp.asarray(points), weight, 1)
+    np.testing.assert_array_equal(again, found)
+    for slope in (own["log_weight"][...], at_points, at_weight):
+        assert np.isfinite(slope).all()
+        assert np.abs(slope).max() > SMALLEST_SLOPE
+    assert not np.any(at_points[0])
 
 
 def test_a_task_over_time_is_refused(model: Model):
