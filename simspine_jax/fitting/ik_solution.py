@@ -75,6 +75,28 @@ class IkSolution:
             )
         return np.sqrt(np.einsum("tii->ti", self.covariance))
 
+    def covariance_at(self, frame: int) -> np.ndarray:
+        """Returns the covariance of one frame. Shape [N, N].
+
+        Raises:
+            ValueError: The covariance was not asked for, or the frame was not fitted.
+            IndexError: There is no such frame.
+        """
+        if not 0 <= frame < len(self.q):
+            raise IndexError(f"frame {frame} is not among the {len(self.q)} frames")
+        if self.covariance is None:
+            raise ValueError(
+                "this fit has no covariance; ask for it: IkOptions(covariance=True)"
+            )
+        # A prior along time fills frames without markers in; nothing else does.
+        missing = np.isinf(np.diagonal(self.covariance[frame])).any()
+        if self.status[frame] == EMPTY and missing:
+            raise ValueError(
+                f"frame {frame} has no covariance: {STATUS_TEXT[EMPTY]}, it has no "
+                "marker with a weight"
+            )
+        return self.covariance[frame]
+
     @property
     def motion(self) -> Motion:
         """The coordinates over time."""

@@ -54,7 +54,8 @@ class Case:
 
     def best_path(self, x: np.ndarray) -> paths.Path:
         cost = self.cost(x) / self.scale
-        rest = (self.scale, RATE_HZ, self.angle, SEARCH)
+        default = np.asarray(self.plan.model.default_q)[self.plan.unknowns]
+        rest = (self.scale, RATE_HZ, self.angle, default, SEARCH)
         return paths.best_path(self.problem, x, cost, *rest)
 
     def whole(self, x: np.ndarray) -> float:
