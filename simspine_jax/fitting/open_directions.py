@@ -8,6 +8,7 @@ tells, or several that only together are told.
 from collections import Counter
 
 import numpy as np
+from scipy import linalg
 
 from simspine_jax.fitting import uncertainty
 from simspine_jax.fitting.ik_prepare import Plan
@@ -65,18 +66,17 @@ def sentences(plan: Plan, q: np.ndarray, seen: np.ndarray) -> tuple[str, ...]:
     unit = np.where(angle, 1.0, _LENGTH_M)
     jacobian = uncertainty.columns_of(plan, q) * seen[:, :, None, None] * unit
     flat = jacobian.reshape(len(q), -1, len(unit))
-    value, vector = np.linalg.eigh(flat.transpose(0, 2, 1) @ flat)
-    sd = _NOISE_M / np.sqrt(np.maximum(value, (1e-9 * _NOISE_M) ** 2))
+    information = flat.transpose(0, 2, 1) @ flat / _NOISE_M**2
     found: Counter[tuple[int, ...]] = Counter()
     sizes: dict[tuple[int, ...], list[float]] = {}
     signs: dict[tuple[int, ...], list[float]] = {}
-    for t in range(len(q)):
-        for k in np.flatnonzero(sd[t] > _OPEN_SD):
-            way = vector[t, :, k]
+    for told in information:
+        for way in _ways(told):
             parts = np.flatnonzero(np.abs(way) > _PART * np.abs(way).max())
             key = tuple(parts.tolist())
             found[key] += 1
-            sizes.setdefault(key, []).append(float(sd[t, k]))
+            known = max(float(way @ told @ way), 1e-12)
+            sizes.setdefault(key, []).append(known**-0.5)
             signs.setdefault(key, []).append(float(way[parts[0]] * way[parts[-1]]))
     said = []
     for key, count in sorted(found.items(), key=lambda item: item[0]):
@@ -86,6 +86,20 @@ def sentences(plan: Plan, q: np.ndarray, seen: np.ndarray) -> tuple[str, ...]:
             together = float(np.median(signs[key])) < 0
             said.append(_sentence([in_words(names[i]) for i in key], how, together))
     return tuple(said)
+
+
+def _ways(information: np.ndarray) -> np.ndarray:
+    """Returns open directions, each of as few coordinates as can be. Shape [d, n]."""
+    value, vector = np.linalg.eigh(information)
+    open_ = vector[:, value < _OPEN_SD**-2]
+    if open_.shape[1] == 0:
+        return open_.T
+    # Any basis of what is open will do: take that in which each of these coordinates
+    # stands alone.
+    _, _, order = linalg.qr(open_.T, pivoting=True)
+    own = order[: open_.shape[1]]
+    basis = np.linalg.solve(open_[own].T, open_.T)
+    return basis / np.linalg.norm(basis, axis=1, keepdims=True)
 
 
 def _sentence(words: list[str], how: str, opposite: bool) -> str:

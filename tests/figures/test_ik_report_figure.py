@@ -131,7 +131,7 @@ def test_right_of_the_person_is_left_on_the_page(model):
 
 def test_angles_are_degrees_of_the_motion(model, fit):
     _, motion, report = fit
-    found = {c.label: c for c in ik_curves.curves(motion, report)}
+    found = {c.angle.title: c.angle for c in ik_curves.curves(motion, report)}
     knee = model.coordinate_names.index("knee_angle_r")
     np.testing.assert_allclose(found["knee R"].degrees, np.degrees(motion.q[:, knee]))
     levels = [
@@ -153,6 +153,31 @@ def test_angles_that_are_not_determined_are_dashed_and_say_so(panels, fit):
     styles = dict(zip(texts, [d.get_linestyle() for d in axis.lines], strict=True))
     assert styles.pop("elbow L, not determined") == "--"
     assert set(styles.values()) == {"-"}
+
+
+def test_bands_are_the_95_percent_intervals(model, fit):
+    """A covariance that grows over time and is open for one knee."""
+    n = len(model.coordinate_names)
+    right, left = (model.coordinate_names.index(f"knee_angle_{s}") for s in "rl")
+    covariance = np.tile(np.eye(n), (FRAMES, 1, 1)) * np.deg2rad(1.0) ** 2
+    covariance[:, right, right] *= np.arange(1, FRAMES + 1) ** 2
+    covariance[:, left, left] = np.inf
+    made = figure.make(model, *fit, TITLES, covariance=covariance)
+    axis = next(a for a in made.axes if a.get_title(loc="left").startswith("Limbs"))
+    texts = [text.get_text() for text in axis.texts]
+    assert "knee L, not determined" in texts
+    middle = 1.959963984540054 * np.median(np.arange(1, FRAMES + 1))
+    assert f"knee R, ± {middle:.1f}°" in texts
+    assert "95 % intervals" in axis.get_xlabel()
+    motion, seen = fit[1], fit[2].frame_seen
+    at = [t.startswith("knee R") for t in texts].index(True)
+    drawn = np.concatenate([p.vertices for p in axis.collections[at].get_paths()])
+    upper = np.degrees(motion.q[:, right]) + 1.959963984540054 * np.arange(
+        1, FRAMES + 1
+    )
+    for k in np.flatnonzero(seen):
+        close = np.isclose(drawn[:, 0], motion.times_s[k])
+        assert np.isclose(drawn[close, 1].max(), upper[k])
 
 
 def test_labels_keep_their_order_and_distance():
