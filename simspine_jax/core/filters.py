@@ -24,12 +24,14 @@ def butterworth(
     that it holds after both (Winter, Biomechanics and Motor Control of Human
     Movement, 2009, section 3.4.4).
     """
-    once = cutoff_hz / (2**0.5 - 1) ** (0.5 / order)
-    if not 0 < once < rate_hz / 2:
+    if not 0 < cutoff_hz < rate_hz / 2:
         raise ValueError(
-            f"a cutoff of {cutoff_hz:g} Hz needs {once:g} Hz in each pass, which must "
-            f"lie between 0 and half the rate, {rate_hz / 2:g} Hz"
+            f"a cutoff of {cutoff_hz:g} Hz must lie between 0 and half the rate, "
+            f"{rate_hz / 2:g} Hz"
         )
+    # The digital filter bends frequencies: raise the cutoff before it does.
+    bent = np.tan(np.pi * cutoff_hz / rate_hz) / (2**0.5 - 1) ** (0.5 / order)
+    once = rate_hz / np.pi * np.arctan(bent)
     stages = np.asarray(signal.butter(order, once, fs=rate_hz, output="sos"))
     needed = 3 * (2 * len(stages) + 1)
     if len(x) <= needed:

@@ -97,8 +97,8 @@ def solve(
     upper: Float[Array, " n"],
     fixed: Bool[Array, " t"],
     windows: Windows,
-    max_steps: int,
-    tolerance: float,
+    max_steps: int | Array,
+    tolerance: float | Array,
 ) -> Smoothed:
     """Returns the minimum nearest to the start.
 
@@ -303,13 +303,14 @@ def _step(
 def _system(hessian: Array, active: Array, prior: Prior, damping: Array) -> Banded:
     """Returns the matrix of all frames, one long window, held unknowns cut out."""
     n = active.shape[1]
+    stiff = prior.stiffness[None]
     before, at, after = prior.stencil
     linked = prior.linked.astype(hessian.dtype)
     later, sooner = _shift(linked, -1), _shift(linked, 1)
     own = (at**2 * linked + before**2 * later + after**2 * sooner)[:, None]
-    last = (at * before * linked + after * at * sooner)[:, None] * prior.stiffness
-    past = (after * before * sooner)[:, None] * prior.stiffness
-    added = own * prior.stiffness
+    last = (at * before * linked + after * at * sooner)[:, None] * stiff
+    past = (after * before * sooner)[:, None] * stiff
+    added = own * stiff
     diagonal = jnp.diagonal(hessian, axis1=1, axis2=2) + added
     # What neither markers nor prior inform stays where it is.
     top = jnp.max(jnp.abs(diagonal), axis=1, keepdims=True)

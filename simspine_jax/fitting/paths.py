@@ -93,7 +93,9 @@ def best_path(
     return Path(path, _jump(path, x, angle) > options.jump_rad)
 
 
-def _key(frame: int, way: int, pose: np.ndarray) -> tuple[int, int, bytes]:
+def _key(
+    frame: int | np.integer, way: int | np.integer, pose: np.ndarray
+) -> tuple[int, int, bytes]:
     return int(frame), int(way), pose.round(3).tobytes()
 
 

@@ -281,7 +281,7 @@ def _evaluate(model, base, data, scale, loss, columns, tasked, x) -> Frames:
     """Every frame's own cost, gradient and Hessian, in the joint cost's units."""
     one = lambda n: jnp.ones((n, 1), x.dtype)
     blocks = Blocks(one(data.points.shape[1]), one(len(tasked)))
-    lanes = min(_LANES, x.shape[0])
+    lanes = next(k for k in range(_LANES, 0, -1) if x.shape[0] % k == 0)
     cut = lambda a: jnp.reshape(a, (x.shape[0] // lanes, lanes, *a.shape[1:]))
 
     def some(part) -> Frames:

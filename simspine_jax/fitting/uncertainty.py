@@ -14,7 +14,7 @@ variances).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -174,7 +174,10 @@ def marker_covariance(
     flat = gradient.reshape(len(q), -1, gradient.shape[-1])
     sd = found.sd_of(flat).reshape(*both.shape[:3])
     axis = np.arange(3)
-    both[..., axis, axis] = sd**2
+    # Free coordinates that move none of the fit's markers are open.
+    rest = tuple(k for k in range(len(model.topology.free)) if k not in plan.columns)
+    unmoved = columns_of(replace(plan, columns=rest), q, model)
+    both[..., axis, axis] = np.where((unmoved != 0).any(axis=-1), np.inf, sd**2)
     return both
 
 
