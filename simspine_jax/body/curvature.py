@@ -12,6 +12,8 @@ Source: the derivative of a screw along a chain (Murray, Li and Sastry, A Mathem
 Introduction to Robotic Manipulation, 1994, section 4.2).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,17 +22,21 @@ from jaxtyping import Float
 from simspine_jax.body import couplers, kinematics, lane_algebra
 from simspine_jax.body.jacobian import Entry, axis_rates_of, driven_axes
 from simspine_jax.body.model import Model, Topology
+from simspine_jax.core import robust
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.types import Array
 
 _EXACT = jax.lax.Precision.HIGHEST
 
 
+@partial(jax.jit, static_argnames="columns", inline=True)
 def residual_curvature(
     model: Model,
     q_free: Float[Array, "f t"],
     columns: tuple[int, ...],
     points: Float[Array, "t m 3"],
     weight: Float[Array, "t m"],
+    loss: RobustLoss | None = None,
 ) -> Float[jax.Array, "t c c"]:
     """Returns the exact Hessian of ``1/2 sum_m w_m |r_m|^2`` less Gauss-Newton's.
 
@@ -40,6 +46,8 @@ def residual_curvature(
         columns: Free coordinates wanted, as indices into the free ones.
         points: Observed markers in ground, m.
         weight: Their weights; 0 where missing.
+        loss: Applied to each marker's distance; it reweights the markers, its own
+            curvature is left out.
     """
     topology = model.topology
     carried, entries = _carried(topology, columns)
@@ -50,7 +58,8 @@ def residual_curvature(
     joints = kinematics.joint_transforms(model, q)
     placed = kinematics.place_markers(model, kinematics.to_bodies(model, joints.x_gm))
     miss = placed - jnp.transpose(jnp.asarray(points), (1, 2, 0))  # [m, 3, t]
-    force = jnp.asarray(weight).T[:, None] * miss
+    _, factor = robust.apply(loss, lane_algebra.total(miss * miss))
+    force = (jnp.asarray(weight).T * factor)[:, None] * miss
     centre = jnp.mean(placed, axis=0, keepdims=True)
     lever = placed - centre
     outer = (lever[:, :, None] * force[:, None]).reshape(len(lever), 9, t)

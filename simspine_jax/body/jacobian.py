@@ -7,6 +7,7 @@ entry whose body carries it.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from simspine_jax.body.model import Model, Topology
 from simspine_jax.types import Array
 
 
+@partial(jax.jit, inline=True)
 def marker_jacobian(
     model: Model, q_free: Float[Array, "*batch f"]
 ) -> Float[jax.Array, "*batch m 3 f"]:

@@ -15,6 +15,7 @@ products stand between contractions with constants.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,7 @@ class BodyPoses:
     position: jax.Array
 
 
+@partial(jax.jit, inline=True)
 def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
     """Places every body of the model.
 
@@ -63,6 +65,7 @@ def forward_kinematics(model: Model, q: Float[Array, "*batch n"]) -> BodyPoses:
     return BodyPoses(x[..., :3], x[..., 3])
 
 
+@partial(jax.jit, inline=True)
 def marker_positions(
     model: Model, q: Float[Array, "*batch n"]
 ) -> Float[jax.Array, "*batch m 3"]:

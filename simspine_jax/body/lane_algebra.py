@@ -64,7 +64,7 @@ def row_matrix(
     return jnp.concatenate([upper, ones], axis=2)
 
 
-def total(terms: Float[jax.Array, "b k *rest"]) -> Float[jax.Array, "b *rest"]:
+def total(terms: Float[jax.Array, " b k *rest"]) -> Float[jax.Array, " b *rest"]:
     """Adds up the second, short axis term by term: faster than a reduction."""
     return sum((terms[:, k] for k in range(1, terms.shape[1])), start=terms[:, 0])
 

@@ -11,6 +11,7 @@ coordinate, a curve of one coordinate, or a weighted sum of coordinates.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -147,6 +148,7 @@ class Model:
         """Whether each coordinate is an angle (rad) rather than a length (m)."""
         return self.topology.angular
 
+    @partial(jax.jit, inline=True)
     def expand(self, q_free: Float[Array, "*batch f"]) -> Float[jax.Array, "*batch n"]:
         """Returns all coordinates from the free ones, rad and m.
 
@@ -156,6 +158,7 @@ class Model:
         q_free = jnp.asarray(q_free)
         return couplers.expand(self, q_free)
 
+    @partial(jax.jit, inline=True)
     def free_of(self, q: Float[Array, "*batch n"]) -> Float[jax.Array, "*batch f"]:
         """Returns the free coordinates of ``q``; the left inverse of ``expand``."""
         return jnp.asarray(q)[..., np.asarray(self.topology.free, int)]

@@ -11,7 +11,7 @@ Source: the composite-rigid-body algorithm (Featherstone, Rigid Body Dynamics
 Algorithms, 2008, section 6.2), with marker weights in place of masses.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -43,6 +43,7 @@ class NormalEquations(NamedTuple):
     hessian: jax.Array
 
 
+@partial(jax.jit, static_argnames=("columns", "dtype"), inline=True)
 def normal_equations(
     model: Model,
     q_free: Float[Array, "f t"],

@@ -6,8 +6,8 @@ from scipy import signal
 
 
 def butterworth(
-    x: Float[np.ndarray, "t *rest"], cutoff_hz: float, rate_hz: float, order: int = 2
-) -> Float[np.ndarray, "t *rest"]:
+    x: Float[np.ndarray, " t *rest"], cutoff_hz: float, rate_hz: float, order: int = 2
+) -> Float[np.ndarray, " t *rest"]:
     """Filters forwards and backwards, without delay.
 
     Args:

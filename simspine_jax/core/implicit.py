@@ -28,7 +28,7 @@ def hessian_blocks(
 
 
 def polished(
-    objective: Callable[[Float[Array, "w n"]], Float[Array, " w"]],
+    gradient: Callable[[Float[Array, "w n"]], Float[Array, "w n"]],
     x: Float[Array, "w n"],
     held: Bool[Array, "w n"],
     steps: int = 4,
@@ -36,12 +36,11 @@ def polished(
     """Takes exact Newton steps, each only where it makes the gradient smaller.
 
     Args:
-        objective: Of every lane.
+        gradient: Of every lane's objective.
         x: Near the minimum.
         held: Unknowns that stay.
         steps: How many.
     """
-    gradient = jax.grad(lambda y: jnp.sum(objective(y)))
     free = lambda y: jnp.where(held, 0.0, gradient(y))
 
     def one(_, x: jax.Array) -> jax.Array:
@@ -54,14 +53,14 @@ def polished(
 
 
 def at_minimum(
-    objective: Callable[[Float[Array, "w n"]], Float[Array, " w"]],
+    gradient: Callable[[Float[Array, "w n"]], Float[Array, "w n"]],
     x: Float[Array, "w n"],
     held: Bool[Array, "w n"],
 ) -> Float[Array, "w n"]:
     """Returns x as it is, with the gradients of a minimum.
 
     Args:
-        objective: Of every lane; its closure is what x gets gradients for.
+        gradient: Of every lane's objective; its closure is what x gets gradients for.
         x: A minimum of every lane, converged (see ``polished``).
         held: Unknowns that do not move, such as those pressed against a limit.
 
@@ -70,7 +69,6 @@ def at_minimum(
     """
     x = jax.lax.stop_gradient(x)
     held = jax.lax.stop_gradient(held)
-    gradient = jax.grad(lambda y: jnp.sum(objective(y)))
 
     def root(y: jax.Array) -> jax.Array:
         return jnp.where(held, y - x, gradient(y))

@@ -7,8 +7,7 @@ preconditioner solves windows exactly and side by side, each with some frames of
 neighbours (additive Schwarz). The loop ends where the gradient of the whole cost
 vanishes, so that the solution does not depend on the windows.
 
-Notation: frames t, unknowns n, windows w. A first difference at t is x_t+1 - x_t, a
-second one x_t+1 - 2 x_t + x_t-1.
+Notation: frames t, unknowns n, windows w.
 
 Source: Nocedal and Wright, Numerical Optimization, 2006, sections 7.1 and 10.3; Toselli
 and Widlund, Domain Decomposition Methods, 2005, chapter 2.
@@ -22,29 +21,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from simspine_jax.core import block_banded
+from simspine_jax.core import block_banded, temporal_prior
 from simspine_jax.core.block_banded import Banded
+from simspine_jax.core.temporal_prior import Prior
 
-STENCILS = {"velocity": (0.0, -1.0, 1.0), "acceleration": (1.0, -2.0, 1.0)}
 _LEAST_DAMPING = 1e-12
 _LIGHT = 1e-2
 _CG_TOL, _CG_STEPS = 1e-5, 50
 _CUTS = 4  # rounds of unknowns set on their limits in a step
-
-
-class Prior(NamedTuple):
-    """What ties the frames.
-
-    Attributes:
-        stencil: Weights of the frames before, at and after, one of ``STENCILS``.
-        stiffness: s, in cost per squared difference. Shape [n].
-        linked: Whether the difference at a frame counts: False at the ends of a
-            trial. Shape [T].
-    """
-
-    stencil: tuple[float, float, float]
-    stiffness: Float[Array, " n"]
-    linked: Bool[Array, " t"]
 
 
 class Frames(NamedTuple):
@@ -119,7 +103,7 @@ def solve(
 
     def body(s: _State) -> _State:
         known = s.steps > 0
-        pull = prior_gradient(prior, s.x)
+        pull = temporal_prior.gradient(prior, s.x)
         gradient = jnp.where(known, s.at.gradient + pull, 0.0)
         pressed = ((s.x <= lower[None]) & (gradient > 0)) | (
             (s.x >= upper[None]) & (gradient < 0)
@@ -133,8 +117,8 @@ def solve(
         step = jnp.where(jnp.isnan(step), 0.0, step)
         trial = jnp.clip(s.x + step, lower[None], upper[None])
         new = evaluate(trial)
-        before = s.at.cost + prior_cost(prior, s.x)
-        after = new.cost + prior_cost(prior, trial)
+        before = s.at.cost + temporal_prior.cost(prior, s.x)
+        after = new.cost + temporal_prior.cost(prior, trial)
         slack = 16 * jnp.finfo(s.x.dtype).eps * per_window(jnp.abs(before))
         # Windows share their edges: one may rise while the whole falls.
         stopped = jnp.any(failed)
@@ -142,7 +126,7 @@ def solve(
         better = (falls | (per_window(after) <= per_window(before) + slack)) & ~failed
         take = per_frame(better)
         mixed = jnp.where(take[:, None], trial, s.x)
-        cost = jnp.where(take, new.cost, s.at.cost) + prior_cost(prior, mixed)
+        cost = jnp.where(take, new.cost, s.at.cost) + temporal_prior.cost(prior, mixed)
         whole = jnp.sum(cost) <= jnp.sum(before) + jnp.sum(slack)
         take, better = take & whole, better & whole
         at = jax.tree.map(
@@ -203,35 +187,11 @@ def marginal_covariance(
     frames that is not felt.
     """
     still = jnp.zeros(hessian.shape[0], hessian.dtype)
-    parts, _, _ = _cut_into_windows(_system(hessian, active, prior, still), windows)
+    parts, _, _ = _cut_into_windows(
+        temporal_prior.system(hessian, active, prior, still), windows
+    )
     blocks = block_banded.inverse_diagonal(block_banded.factor(parts))
     return _cores(blocks, windows)
-
-
-def prior_cost(prior: Prior, x: Float[Array, "t n"]) -> Float[Array, " t"]:
-    """Returns the prior's cost, each difference counted at its frame."""
-    e = _difference(prior, x)
-    return 0.5 * jnp.sum(prior.stiffness[None] * e**2, axis=1)
-
-
-def prior_gradient(prior: Prior, x: Float[Array, "t n"]) -> Float[Array, "t n"]:
-    """Returns the gradient of the summed prior cost."""
-    pull = prior.stiffness[None] * _difference(prior, x)
-    before, at, after = prior.stencil
-    return before * _shift(pull, -1) + at * pull + after * _shift(pull, 1)
-
-
-def _difference(prior: Prior, x: Array) -> Array:
-    before, at, after = prior.stencil
-    e = before * _shift(x, 1) + at * x + after * _shift(x, -1)
-    return jnp.where(prior.linked[:, None], e, 0.0)
-
-
-def _shift(x: Array, by: int) -> Array:
-    """Moves rows to later (1) or earlier (-1) frames; zero where none comes."""
-    rows = jnp.arange(x.shape[0])
-    lost = (rows < by) | (rows >= x.shape[0] + by)
-    return jnp.where(lost.reshape(-1, *[1] * (x.ndim - 1)), 0, jnp.roll(x, by, axis=0))
 
 
 def _step_within(
@@ -251,7 +211,9 @@ def _step_within(
 
     def again(state):
         cut, on_limit, _, rounds = state
-        bent = jnp.einsum("tij,tj->ti", hessian, cut) + prior_gradient(prior, cut)
+        bent = jnp.einsum("tij,tj->ti", hessian, cut) + temporal_prior.gradient(
+            prior, cut
+        )
         step = _step(
             hessian, gradient + bent, active & ~on_limit, prior, windows, damping
         )
@@ -280,7 +242,9 @@ def _step(
     damping: Array,
 ) -> Array:
     """Solves the damped system; NaN in windows that are not positive definite."""
-    whole = _system(hessian, active, prior, jnp.repeat(damping, windows.core))
+    whole = temporal_prior.system(
+        hessian, active, prior, jnp.repeat(damping, windows.core)
+    )
     parts, index, inside = _cut_into_windows(whole, windows)
     found = block_banded.factor(parts)
 
@@ -290,7 +254,11 @@ def _step(
 
     rhs = jnp.where(active, -gradient, 0.0)
     step, _ = jax.scipy.sparse.linalg.cg(
-        lambda v: _times(whole, v), rhs, tol=_CG_TOL, maxiter=_CG_STEPS, M=precondition
+        lambda v: temporal_prior.times(whole, v),
+        rhs,
+        tol=_CG_TOL,
+        maxiter=_CG_STEPS,
+        M=precondition,
     )
     bad = jnp.any(jnp.isnan(found.own), axis=(0, 2, 3))  # [w]
     return jnp.where(
@@ -298,40 +266,6 @@ def _step(
         jnp.nan,
         jnp.where(active & ~jnp.any(bad), step, 0.0),
     )
-
-
-def _system(hessian: Array, active: Array, prior: Prior, damping: Array) -> Banded:
-    """Returns the matrix of all frames, one long window, held unknowns cut out."""
-    n = active.shape[1]
-    stiff = prior.stiffness[None]
-    before, at, after = prior.stencil
-    linked = prior.linked.astype(hessian.dtype)
-    later, sooner = _shift(linked, -1), _shift(linked, 1)
-    own = (at**2 * linked + before**2 * later + after**2 * sooner)[:, None]
-    last = (at * before * linked + after * at * sooner)[:, None] * stiff
-    past = (after * before * sooner)[:, None] * stiff
-    added = own * stiff
-    diagonal = jnp.diagonal(hessian, axis1=1, axis2=2) + added
-    # What neither markers nor prior inform stays where it is.
-    top = jnp.max(jnp.abs(diagonal), axis=1, keepdims=True)
-    added = added + damping[:, None] * (jnp.maximum(diagonal, 1e-12 * top) + 1e-300)
-    added = jnp.where(active, added, 1.0)
-    both = active[:, :, None] & active[:, None, :]
-    eye = jnp.eye(n, dtype=hessian.dtype)
-    block = jnp.where(both, hessian, 0.0) + added[:, :, None] * eye[None]
-    return Banded(
-        block[None],
-        jnp.where(active & _shift(active, 1), last, 0.0)[None],
-        jnp.where(active & _shift(active, 2), past, 0.0)[None],
-    )
-
-
-def _times(matrix: Banded, v: Array) -> Array:
-    """Multiplies the matrix of all frames with a vector [T, n]."""
-    block, last, past = (a[0] for a in matrix)
-    y = jnp.einsum("tij,tj->ti", block, v, precision=jax.lax.Precision.HIGHEST)
-    y = y + last * _shift(v, 1) + _shift(last * v, -1)
-    return y + past * _shift(v, 2) + _shift(past * v, -2)
 
 
 def _cut_into_windows(whole: Banded, windows: Windows) -> tuple[Banded, Array, Array]:

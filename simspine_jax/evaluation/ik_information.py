@@ -20,7 +20,7 @@ from simspine_jax.body.jacobian import driven_axes
 from simspine_jax.body.markers import with_markers
 from simspine_jax.body.model import Topology
 from simspine_jax.body.spec import GROUND
-from simspine_jax.fitting import ik_frames, ik_prepare, uncertainty
+from simspine_jax.fitting import ik_frames, ik_prepare, linearised
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.ik_problem import IkData
 from simspine_jax.types import IkTasks
@@ -101,19 +101,21 @@ def information(
     weight = np.asarray(data.weight) * scale
     weight = (weight > 0).astype(float) if equal else weight
     weight = np.concatenate([weight, np.ones((len(q), k))], axis=1)
-    rows = uncertainty.columns_of(wide, q) * np.sqrt(weight)[:, :, None, None]
-    prior = _prior(wide, q, np.asarray(data.task_weight)) * scale
+    at = linearised.at(wide, q)
+    rows = at.jacobian * np.sqrt(weight)[:, :, None, None]
+    curvature, _ = linearised.tasks(wide, q, data, at.slope, linearised.sources(wide))
+    prior = curvature * scale
     depth, part = _depth_first(wide.model.topology)
     bodies = np.asarray(wide.model.topology.marker_bodies)
     place = [(i >= m, PARTS.index(part[b]), depth[b], i) for i, b in enumerate(bodies)]
     markers = [i for *_, i in sorted(place)]
     heads = _driven_bodies(wide, depth)
-    unknowns = [(PARTS.index(part[b]), depth[b], i) for i, b in enumerate(heads)]
-    columns = [i for *_, i in sorted(unknowns)]
-    at = wide.unknowns[columns]
+    driven = [(PARTS.index(part[b]), depth[b], i) for i, b in enumerate(heads)]
+    columns = [i for *_, i in sorted(driven)]
+    unknown = wide.unknowns[columns]
     return Information(
-        coordinates=tuple(wide.model.coordinate_names[c] for c in at),
-        angle=np.asarray(wide.model.coordinate_is_angle)[at],
+        coordinates=tuple(wide.model.coordinate_names[c] for c in unknown),
+        angle=np.asarray(wide.model.coordinate_is_angle)[unknown],
         parts=tuple(part[heads[i]] for i in columns),
         markers=tuple(wide.marker_names[i] for i in markers),
         used=m,
@@ -157,17 +159,6 @@ def _with_candidates(plan: Plan, candidates: Points) -> Plan:
     tasks = IkTasks(dict.fromkeys(model.marker_names, 1.0), plan.tasks.coordinate_tasks)
     objective = "normalised" if plan.normalised else "opensim"
     return ik_prepare.plan(model, model.marker_names, tasks, objective, plan.dtype)
-
-
-def _prior(wide: Plan, q: np.ndarray, task_weight: np.ndarray) -> np.ndarray:
-    """Curvature of the coordinate tasks as in the objective. Shape [T, n]."""
-    prior = np.zeros((len(q), len(wide.columns)))
-    if wide.tasked:
-        slope, source = uncertainty.expansion(wide, q)
-        for k, c in enumerate(wide.tasked):
-            if source[c] >= 0:
-                prior[:, source[c]] += task_weight[:, k] * slope[:, c] ** 2
-    return prior
 
 
 def _depth_first(topology: Topology) -> tuple[dict[int, int], dict[int, str]]:

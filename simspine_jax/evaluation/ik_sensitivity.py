@@ -21,6 +21,7 @@ from simspine_jax.fitting import uncertainty
 LIMIT_RAD, LIMIT_M = np.deg2rad(5.0), 0.02  # a larger SD is "not determined"
 HARMLESS = 1.1  # factor of an SD that nobody would notice
 _SINGULAR = 1e6  # variance over the one with all else known; larger is looked into
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,9 @@ def shares(found: Information) -> Float[np.ndarray, "n m"]:
     inverse, null, _ = uncertainty.inverse_of(found.total(used))
     part = ((rows @ inverse[:, None]) ** 2).sum(axis=2)  # (C A_m C)_cc, [T, M, n]
     whole = part.sum(axis=1)
-    known = (np.einsum("tii->ti", null) <= uncertainty.TOUCHED) & (whole > 0)
+    # Where tasks alone inform a coordinate, the markers' part is rounding.
+    told = whole > _ROUNDING * np.einsum("tii->ti", inverse)
+    known = (np.einsum("tii->ti", null) <= uncertainty.TOUCHED) & told
     part = part / np.where(known, whole, 1.0)[:, None]
     result = np.full((len(found.coordinates), found.used), np.nan)
     for c in np.flatnonzero(known.any(axis=0)):

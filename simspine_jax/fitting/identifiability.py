@@ -8,7 +8,7 @@ predicted SD of k is ``sigma sqrt((J^T J)^-1_kk)``.
 
 import numpy as np
 
-from simspine_jax.fitting import uncertainty
+from simspine_jax.fitting import linearised, uncertainty
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.uncertainty import IkUncertainty
 
@@ -28,18 +28,17 @@ def coordinate_sd(
         SD, rad or m; inf where the markers do not determine the coordinate, 0 for
         locked ones. Shape [T, N].
     """
-    jacobian = uncertainty.columns_of(plan, q) * seen[:, :, None, None]
-    flat = jacobian.reshape(len(q), -1, jacobian.shape[-1])
-    inverse, null, scale = uncertainty.inverse_of(flat.transpose(0, 2, 1) @ flat)
-    slope, source = uncertainty.expansion(plan, q)
+    at = linearised.at(plan, q)
+    known = linearised.information(at.jacobian, seen.astype(float))
+    inverse, null, scale = uncertainty.inverse_of(known)
     return IkUncertainty(
         noise_m=noise_m,
         x_covariance=noise_m**2 * inverse,
         null=null,
         scale=scale,
         data_share=np.ones_like(scale),
-        slope=slope,
-        source=source,
+        slope=at.slope,
+        source=linearised.sources(plan),
         solved=np.ones(len(q), bool),
     ).coordinate_sd
 
@@ -67,10 +66,8 @@ def prior_dominance(plan: Plan, q: np.ndarray, weight: np.ndarray) -> dict[str, 
         For each task on a coordinate that markers inform at all, the curvature of
         the prior over the marginal information of the markers (median over frames).
     """
-    root = np.sqrt(weight)[:, :, None, None]
-    jacobian = uncertainty.columns_of(plan, q) * root
-    flat = jacobian.reshape(len(q), -1, jacobian.shape[-1])
-    inverse, null, _ = uncertainty.inverse_of(flat.transpose(0, 2, 1) @ flat)
+    known = linearised.information(linearised.at(plan, q).jacobian, weight)
+    inverse, null, _ = uncertainty.inverse_of(known)
     open_ = np.einsum("tii->ti", null) > uncertainty.TOUCHED
     variance = np.where(open_, np.inf, np.einsum("tii->ti", inverse))
     place = {int(c): k for k, c in enumerate(plan.unknowns)}

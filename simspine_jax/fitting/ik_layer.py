@@ -10,10 +10,9 @@ from jaxtyping import Float
 
 from simspine_jax.body.model import Model
 from simspine_jax.core import levenberg_marquardt as lm
-from simspine_jax.fitting import ik_problem, implicit_ik
+from simspine_jax.fitting import ik_prepare, ik_problem, implicit_ik
 from simspine_jax.fitting.ik import IkOptions, make_plan
-from simspine_jax.fitting.ik_prepare import Plan
-from simspine_jax.fitting.ik_problem import Blocks, IkData
+from simspine_jax.fitting.ik_problem import IkData
 from simspine_jax.types import Array, IkTasks
 
 
@@ -21,9 +20,8 @@ from simspine_jax.types import Array, IkTasks
 class _Fixed:
     """What a layer never changes; equal only to itself, so that it can be static."""
 
-    plan: Plan
+    plan: ik_prepare.Plan
     options: lm.LmOptions
-    targets: tuple[float, ...]
 
 
 class IkLayer(nnx.Module):
@@ -67,13 +65,8 @@ class IkLayer(nnx.Module):
                     f"the task on {task.name} follows a series over time; an IkLayer "
                     "has no time: give the task one value"
                 )
-        default = np.asarray(plan.model.default_q)
-        held = zip(plan.tasked, plan.tasks.coordinate_tasks, strict=True)
-        targets = tuple(
-            float(default[c] if t.value is None else t.value) for c, t in held
-        )
         solver = lm.LmOptions(max_steps=max_steps, relative_tolerance=1e-8)
-        self.fixed = _Fixed(plan, solver, targets)
+        self.fixed = _Fixed(plan, solver)
         self.index = tuple(marker_names.index(n) for n in plan.marker_names)
         kind = nnx.Param if train_weights else nnx.Variable
         self.log_weight = kind(jnp.log(jnp.asarray(plan.weights)))
@@ -105,17 +98,13 @@ class IkLayer(nnx.Module):
             given = jnp.asarray(weight).reshape(frames, -1)
             factor = factor * given[:, np.asarray(self.index, int)]
         factor = jnp.broadcast_to(factor, shown.shape[:2]).astype(shown.dtype)
-        total = jnp.sum(factor, axis=1, keepdims=True)
-        safe = jnp.where(total > 0, total, 1.0)
-        held = jnp.asarray(plan.task_weights)[None] / (safe if plan.normalised else 1.0)
-        tasks = (frames, len(plan.tasked))
-        targets = jnp.asarray(np.array(self.fixed.targets))[None]
-        data = IkData(
+        targets = jnp.asarray(ik_prepare.targets(plan), shown.dtype)
+        data = ik_problem.data_of(
             shown,
-            factor / safe,
-            jnp.broadcast_to(targets, tasks),
-            jnp.broadcast_to(held, tasks),
-            total[:, 0],
+            factor,
+            jnp.broadcast_to(targets, (frames, len(targets))),
+            jnp.asarray(plan.task_weights),
+            plan.normalised,
         )
         if start is None:
             q = jnp.broadcast_to(model.default_q, (frames, len(model.default_q)))
@@ -133,8 +122,9 @@ def _solved(fixed: _Fixed, model: Model, q: jax.Array, data: IkData) -> jax.Arra
     start = model.free_of(q)[:, np.asarray(plan.columns, int)]
     index = plan.unknowns
     lower, upper = jnp.asarray(model.lower)[index], jnp.asarray(model.upper)[index]
-    one = lambda n: jnp.ones((n, 1), start.dtype)
-    blocks = Blocks(one(len(plan.marker_names)), one(len(plan.tasked)))
+    blocks = ik_problem.single_block(
+        len(plan.marker_names), len(plan.tasked), start.dtype
+    )
     out = lm.solve(
         lambda x, d: ik_problem.evaluate(
             model, plan.columns, plan.tasked, blocks, base, x, d

@@ -9,7 +9,7 @@ from simspine_jax.body.couplers import driving_free
 from simspine_jax.body.jacobian import driven_axes
 from simspine_jax.body.model import Model
 from simspine_jax.core.robust import RobustLoss
-from simspine_jax.fitting import limbs
+from simspine_jax.fitting import ik_problem, limbs
 from simspine_jax.fitting.ik_problem import IkData
 from simspine_jax.fitting.ik_queue import Bucket, Problem
 from simspine_jax.types import IkTasks, MarkerTrajectory
@@ -148,25 +148,21 @@ def observations(plan: Plan, trajectory: MarkerTrajectory) -> IkData:
     weight = valid * plan.weights[None]
     if trajectory.weight is not None:
         weight = weight * np.asarray(trajectory.weight, plan.dtype)[:, index]
-    total = weight.sum(axis=1, keepdims=True)
-    safe = np.where(total > 0, total, 1.0)
-    default = np.asarray(plan.model.default_q)
-    target = np.zeros((len(points), len(plan.tasked)), plan.dtype)
-    for k, (c, task) in enumerate(
-        zip(plan.tasked, plan.tasks.coordinate_tasks, strict=True)
-    ):
+    target = np.tile(targets(plan), (len(points), 1))
+    for k, task in enumerate(plan.tasks.coordinate_tasks):
         if task.series is not None:
             target[:, k] = np.interp(trajectory.times_s, *task.series)
-        else:
-            target[:, k] = default[c] if task.value is None else task.value
-    held = np.broadcast_to(plan.task_weights[None], target.shape)
-    return IkData(
-        points,
-        (weight / safe).astype(plan.dtype),
-        target,
-        (held / safe if plan.normalised else held).astype(plan.dtype),
-        total[:, 0].astype(plan.dtype),
+    data = ik_problem.data_of(
+        points, weight, target, plan.task_weights, plan.normalised, np
     )
+    return jax.tree.map(lambda a: a.astype(plan.dtype), data)
+
+
+def targets(plan: Plan) -> np.ndarray:
+    """Returns the targets of the coordinate tasks that have one value. Shape [C]."""
+    default = np.asarray(plan.model.default_q)
+    tasks = zip(plan.tasked, plan.tasks.coordinate_tasks, strict=True)
+    return np.array([default[c] if t.value is None else t.value for c, t in tasks])
 
 
 def padded(data: IkData, frames: int) -> IkData:

@@ -14,6 +14,8 @@ Source: OpenSim 4.6 ``AssemblyCondition_Markers::calcGoal`` and
 ``AssemblyCondition_QValue``; the first form is its objective exactly.
 """
 
+from types import ModuleType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +59,36 @@ class Blocks:
 
     marker: Array
     task: Array
+
+
+def data_of(
+    points: Float[Array, "t m 3"],
+    weight: Float[Array, "t m"],
+    target: Float[Array, "t c"],
+    task_weight: Float[Array, " c"],
+    normalised: bool,
+    xp: ModuleType = jnp,
+) -> IkData:
+    """Returns what frames ask for.
+
+    Args:
+        points: Observed markers, m.
+        weight: Of each; 0 where missing.
+        target: Of the coordinate tasks, rad or m.
+        task_weight: Of the coordinate tasks.
+        normalised: Which objective.
+        xp: ``jax.numpy`` or ``numpy``.
+    """
+    total = xp.sum(weight, axis=1, keepdims=True)
+    safe = xp.where(total > 0, total, 1.0)
+    held = xp.broadcast_to(task_weight[None], target.shape)
+    held = held / safe if normalised else held
+    return IkData(points, weight / safe, target, held, total[:, 0])
+
+
+def single_block(markers: int, tasks: int, dtype: np.dtype) -> Blocks:
+    """Returns the one block of problems that are not cut."""
+    return Blocks(jnp.ones((markers, 1), dtype), jnp.ones((tasks, 1), dtype))
 
 
 def evaluate(

@@ -5,9 +5,6 @@ marker offsets and body scale factors are arrays of the ``Model``. None of the s
 iterations is differentiated (``core.implicit``).
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from simspine_jax.body.model import Model
 from simspine_jax.core import implicit
+from simspine_jax.core.levenberg_marquardt import Evaluation
 from simspine_jax.fitting import ik_problem
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.ik_problem import IkData
@@ -52,37 +50,33 @@ def implicit_q(
     start = jax.lax.stop_gradient(jnp.asarray(model.free_of(q))[:, columns])
     index = plan.unknowns
     lower, upper = (jnp.asarray(a)[index][None] for a in (model.lower, model.upper))
-    objective = partial(_objective, plan, model, base, data)
-    still = partial(_objective, plan, *jax.lax.stop_gradient((model, base, data)))
-    held = pressed(still, start, lower, upper)
+    still = jax.lax.stop_gradient((model, base, data))
+    held = pressed(_evaluate(plan, *still, start), start, lower, upper)
     if polish_steps:
-        start = implicit.polished(still, start, held, polish_steps)
+        flat = lambda x: _evaluate(plan, *still, x).gradient
+        start = implicit.polished(flat, start, held, polish_steps)
         start = jnp.clip(start, lower, upper)
-    x = implicit.at_minimum(objective, start, held)
+    slope = lambda x: _evaluate(plan, model, base, data, x).gradient
+    x = implicit.at_minimum(slope, start, held)
     return model.expand(ik_problem.place(plan.columns, x, base))
 
 
-def _objective(
+def _evaluate(
     plan: Plan, model: Model, base: Array, data: IkData, x: Float[Array, "t n"]
-) -> Float[jax.Array, " t"]:
-    _, marker, task, _ = ik_problem.outcome(
-        model, plan.columns, plan.tasked, base, x, data, plan.loss
+) -> Evaluation:
+    blocks = ik_problem.single_block(len(plan.marker_names), len(plan.tasked), x.dtype)
+    return ik_problem.evaluate(
+        model, plan.columns, plan.tasked, blocks, base, x, data, plan.loss, x.dtype
     )
-    return marker + task
 
 
 def pressed(
-    objective: Callable[[Float[Array, "t n"]], Float[Array, " t"]],
+    at: Evaluation,
     x: Float[Array, "t n"],
     lower: Float[Array, "1 n"],
     upper: Float[Array, "1 n"],
 ) -> Bool[jax.Array, "t n"]:
     """Returns the unknowns that sit at a limit and are pressed against it."""
-
-    def summed(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        cost = jnp.asarray(objective(y))
-        return jnp.sum(cost), cost
-
-    gradient, cost = jax.grad(summed, has_aux=True)(x)
-    least = _PRESSED * cost[:, None]
-    return ((x <= lower) & (gradient > least)) | ((x >= upper) & (gradient < -least))
+    least = _PRESSED * at.cost
+    low = jnp.asarray((x <= lower) & (at.gradient > least))
+    return low | jnp.asarray((x >= upper) & (at.gradient < -least))

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from scipy import linalg
 
-from simspine_jax.fitting import uncertainty
+from simspine_jax.fitting import linearised
 from simspine_jax.fitting.ik_prepare import Plan
 
 _OPEN_SD = 0.5  # rad
@@ -64,13 +64,12 @@ def sentences(plan: Plan, q: np.ndarray, seen: np.ndarray) -> tuple[str, ...]:
     names = [plan.model.coordinate_names[c] for c in plan.unknowns]
     angle = np.asarray(plan.model.coordinate_is_angle)[plan.unknowns]
     unit = np.where(angle, 1.0, _LENGTH_M)
-    jacobian = uncertainty.columns_of(plan, q) * seen[:, :, None, None] * unit
-    flat = jacobian.reshape(len(q), -1, len(unit))
-    information = flat.transpose(0, 2, 1) @ flat / _NOISE_M**2
+    jacobian = linearised.at(plan, q).jacobian * unit
+    informed = linearised.information(jacobian, seen / _NOISE_M**2)
     found: Counter[tuple[int, ...]] = Counter()
     sizes: dict[tuple[int, ...], list[float]] = {}
     signs: dict[tuple[int, ...], list[float]] = {}
-    for told in information:
+    for told in informed:
         for way in _ways(told):
             parts = np.flatnonzero(np.abs(way) > _PART * np.abs(way).max())
             key = tuple(parts.tolist())
@@ -96,7 +95,7 @@ def _ways(information: np.ndarray) -> np.ndarray:
         return open_.T
     # Any basis of what is open will do: take that in which each of these coordinates
     # stands alone.
-    _, _, order = linalg.qr(open_.T, pivoting=True)
+    order = linalg.qr(open_.T, pivoting=True)[-1]
     own = order[: open_.shape[1]]
     basis = np.linalg.solve(open_[own].T, open_.T)
     return basis / np.linalg.norm(basis, axis=1, keepdims=True)

@@ -21,7 +21,6 @@ Model Errors in Regression, 1978 (the prior); ``core.temporal_lm`` (the solver).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -29,16 +28,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from simspine_jax.body.curvature import residual_curvature
-from simspine_jax.core import temporal_lm
-from simspine_jax.core.temporal_lm import Frames, Prior, Windows
-from simspine_jax.fitting import ik_frames, ik_prepare, ik_problem, uncertainty
+from simspine_jax.core import temporal_prior
+from simspine_jax.core.temporal_lm import Windows
+from simspine_jax.fitting import (
+    ik_frames,
+    ik_prepare,
+    ik_problem,
+    joint_problem,
+    uncertainty,
+)
 from simspine_jax.fitting.ik_prepare import Plan
-from simspine_jax.fitting.ik_problem import Blocks
+from simspine_jax.fitting.joint_problem import JointProblem
 from simspine_jax.fitting.uncertainty import IkUncertainty
 from simspine_jax.types import MarkerTrajectory
 
-_LANES = 64  # frames evaluated together: bounds memory
 _WINDOW = 64
 
 
@@ -59,7 +62,7 @@ class Smoothness:
         tolerance: Ends when no unknown moves further in a step, rad and m.
 
     Raises:
-        ValueError: An unknown kind, or a number that is not positive.
+        ValueError: An unknown kind, or a number out of range.
     """
 
     of: str = "acceleration"
@@ -71,15 +74,21 @@ class Smoothness:
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:  # noqa: D105
-        if self.of not in temporal_lm.STENCILS:
+        if self.of not in temporal_prior.STENCILS:
             raise ValueError(
                 f"smoothness of {self.of!r} is not known; choose one of "
-                f"{tuple(temporal_lm.STENCILS)}"
+                f"{tuple(temporal_prior.STENCILS)}"
             )
         for name in ("angle", "length", "max_steps", "tolerance"):
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"smoothness: {name} must be positive; it is {value}")
+        for name in ("window_frames", "shared_frames"):
+            value = getattr(self, name)
+            if value < 0:
+                raise ValueError(
+                    f"smoothness: {name} must not be negative; it is {value}"
+                )
 
 
 class Smooth(NamedTuple):
@@ -118,11 +127,9 @@ def smooth(
         ValueError: A trial without a rate, or poses of another length.
     """
     joint = _joint(plan, trials, poses, options, noise_m, fixed)
-    out = _solve(
-        **joint.arguments,
-        windows=_windows(options, joint),
-        max_steps=options.max_steps,
-        tolerance=options.tolerance,
+    windows = _windows(options, len(joint.problem.x))
+    out = joint_problem.solve(
+        joint.problem, windows, options.max_steps, options.tolerance
     )
     x, steps, change = jax.device_get(out)
     q = np.asarray(plan.model.expand(_free(plan, x[: joint.frames])))
@@ -155,8 +162,8 @@ def covariance(
         ValueError: As in ``smooth``.
     """
     joint = _joint(plan, trials, poses, options, noise_m)
-    windows = _windows(options, joint)
-    x_cov = np.asarray(_covariance(**joint.arguments, windows=windows))
+    windows = _windows(options, len(joint.problem.x))
+    x_cov = np.asarray(joint_problem.covariance(joint.problem, windows))
     x_cov = x_cov[: joint.frames] * joint.noise_m**2
     found = []
     parts = zip(trials, poses, np.split(x_cov, joint.cuts), strict=True)
@@ -180,7 +187,7 @@ def covariance(
 
 
 class _Joint(NamedTuple):
-    arguments: dict
+    problem: JointProblem
     frames: int
     cuts: np.ndarray
     noise_m: float
@@ -211,32 +218,22 @@ def _joint(
             )
     lengths = np.array([len(q) for q in poses])
     total = int(lengths.sum())
-    unit = options.window_frames or _WINDOW
-    windows = max(1, -(-total // unit))
-    # Sizes 1, 2, 3, 4, 6, 8, 12, ...: few compilations, little padding.
-    power = 1 << (windows - 1).bit_length()
-    fewer = 3 * power // 4
-    padded = unit * (fewer if windows <= fewer else power)
+    padded = _padded(total, options.window_frames or _WINDOW)
     data = [ik_prepare.observations(plan, t) for t in trials]
     data = jax.tree.map(lambda *a: np.concatenate(a), *data)
     q = np.concatenate([np.asarray(q, plan.dtype) for q in poses])
     noise = noise_m or ik_frames.estimated_noise(plan, q, data)
-    linked = np.zeros(padded, bool)
-    last = np.cumsum(lengths)
-    linked[:total] = True
-    linked[last - 1] = False
-    if options.of == "acceleration":
-        linked[last - lengths] = False
-    rates = np.array([trial.rate_hz for trial in trials], float)
-    if np.ptp(rates) > 0:
-        raise ValueError(
-            "trials that are smoothed together must have one rate; they have "
-            f"{', '.join(f'{r:g}' for r in sorted(set(rates)))} Hz"
-        )
-    order = 1 if options.of == "velocity" else 2
     angle = np.asarray(plan.model.coordinate_is_angle)[plan.unknowns]
     density = np.where(angle, options.angle, options.length)
-    stiffness = noise**2 * rates[0] ** (2 * order - 1) / density**2
+    linked = np.zeros(padded, bool)
+    linked[:total] = True
+    last = np.cumsum(lengths)
+    linked[last - 1] = False
+    power = 1
+    if options.of == "acceleration":
+        linked[last - lengths] = False
+        power = 3
+    stiffness = noise**2 * _rate(trials) ** power / density**2
     x = np.zeros((padded, len(plan.columns)), plan.dtype)
     x[:total] = q[:, plan.unknowns]
     scale = np.zeros(padded, plan.dtype)
@@ -244,27 +241,45 @@ def _joint(
     still = np.ones(padded, bool)
     still[:total] = False if fixed is None else np.concatenate(fixed)
     model = plan.solver_model
-    arguments = {
-        "model": model,
-        "base": np.asarray(model.default_q)[np.asarray(model.topology.free, int)],
-        "data": ik_prepare.padded(data, padded),
-        "scale": scale,
-        "x": x,
-        "linked": linked,
-        "stiffness": stiffness.astype(plan.dtype),
-        "fixed": still,
-        "lower": np.asarray(plan.model.lower)[plan.unknowns],
-        "upper": np.asarray(plan.model.upper)[plan.unknowns],
-        "loss": plan.loss,
-        "columns": plan.columns,
-        "tasked": plan.tasked,
-        "stencil": temporal_lm.STENCILS[options.of],
-    }
-    return _Joint(arguments, total, last[:-1], float(noise))
+    free = np.asarray(model.topology.free, int)
+    problem = JointProblem(
+        model=model,
+        base=jnp.asarray(model.default_q)[free],
+        data=jax.tree.map(jnp.asarray, ik_prepare.padded(data, padded)),
+        scale=jnp.asarray(scale),
+        x=jnp.asarray(x),
+        stiffness=jnp.asarray(stiffness, plan.dtype),
+        linked=jnp.asarray(linked),
+        fixed=jnp.asarray(still),
+        lower=jnp.asarray(plan.model.lower)[plan.unknowns],
+        upper=jnp.asarray(plan.model.upper)[plan.unknowns],
+        loss=plan.loss,
+        columns=plan.columns,
+        tasked=plan.tasked,
+        stencil=temporal_prior.STENCILS[options.of],
+    )
+    return _Joint(problem, total, last[:-1], float(noise))
 
 
-def _windows(options: Smoothness, joint: _Joint) -> Windows:
-    padded = len(joint.arguments["x"])
+def _padded(total: int, unit: int) -> int:
+    """Returns 1, 2, 3, 4, 6, 8, 12, ... units: few compilations, little padding."""
+    units = max(1, -(-total // unit))
+    power = 1 << (units - 1).bit_length()
+    fewer = 3 * power // 4
+    return unit * (fewer if units <= fewer else power)
+
+
+def _rate(trials: Sequence[MarkerTrajectory]) -> float:
+    rates = sorted({float(trial.rate_hz) for trial in trials})
+    if len(rates) > 1:
+        raise ValueError(
+            "trials that are smoothed together must have one rate; they have "
+            f"{', '.join(f'{r:g}' for r in rates)} Hz"
+        )
+    return rates[0]
+
+
+def _windows(options: Smoothness, padded: int) -> Windows:
     core = options.window_frames
     if not core:
         core = padded if jax.default_backend() == "cpu" else _WINDOW
@@ -275,95 +290,3 @@ def _free(plan: Plan, x: np.ndarray) -> jax.Array:
     free = np.asarray(plan.model.topology.free, int)
     base = jnp.asarray(plan.model.default_q)[free]
     return jnp.asarray(ik_problem.place(plan.columns, jnp.asarray(x), base))
-
-
-def _evaluate(model, base, data, scale, loss, columns, tasked, x) -> Frames:
-    """Every frame's own cost, gradient and Hessian, in the joint cost's units."""
-    one = lambda n: jnp.ones((n, 1), x.dtype)
-    blocks = Blocks(one(data.points.shape[1]), one(len(tasked)))
-    lanes = next(k for k in range(_LANES, 0, -1) if x.shape[0] % k == 0)
-    cut = lambda a: jnp.reshape(a, (x.shape[0] // lanes, lanes, *a.shape[1:]))
-
-    def some(part) -> Frames:
-        x, data, scale = part
-        found = ik_problem.evaluate(
-            model, columns, tasked, blocks, base, x, data, loss, x.dtype
-        )
-        bend = residual_curvature(
-            model,
-            ik_problem.place(columns, x, base).T,
-            columns,
-            data.points,
-            data.weight,
-        )
-        return Frames(
-            found.cost[:, 0] * scale,
-            found.gradient * scale[:, None],
-            found.hessian * scale[:, None, None],
-            bend * scale[:, None, None],
-        )
-
-    parts = jax.lax.map(some, jax.tree.map(cut, (x, data, scale)))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), parts)
-
-
-_STATIC = ("columns", "tasked", "stencil", "windows")
-
-
-@partial(jax.jit, static_argnames=_STATIC)
-def _solve(
-    *,
-    model,
-    base,
-    data,
-    scale,
-    x,
-    linked,
-    stiffness,
-    fixed,
-    lower,
-    upper,
-    loss,
-    columns,
-    tasked,
-    stencil,
-    windows,
-    max_steps,
-    tolerance,
-) -> temporal_lm.Smoothed:
-    base, data = jnp.asarray(base), jax.tree.map(jnp.asarray, data)
-    evaluate = partial(_evaluate, model, base, data, scale, loss, columns, tasked)
-    prior = Prior(stencil, stiffness, linked)
-    return temporal_lm.solve(
-        evaluate, x, prior, lower, upper, fixed, windows, max_steps, tolerance
-    )
-
-
-@partial(jax.jit, static_argnames=_STATIC)
-def _covariance(
-    *,
-    model,
-    base,
-    data,
-    scale,
-    x,
-    linked,
-    stiffness,
-    fixed,
-    lower,
-    upper,
-    loss,
-    columns,
-    tasked,
-    stencil,
-    windows,
-) -> jax.Array:
-    base, data = jnp.asarray(base), jax.tree.map(jnp.asarray, data)
-    at = _evaluate(model, base, data, scale, loss, columns, tasked, x)
-    prior = Prior(stencil, stiffness, linked)
-    gradient = at.gradient + temporal_lm.prior_gradient(prior, x)
-    held = ((x <= lower[None]) & (gradient > 0)) | ((x >= upper[None]) & (gradient < 0))
-    active = ~held & ~fixed[:, None]
-    blocks = temporal_lm.marginal_covariance(at.hessian, active, prior, windows)
-    both = active[:, :, None] & active[:, None, :]
-    return jnp.where(both, blocks, 0.0)

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 from simspine_jax.core import damped_step
 from simspine_jax.core.damped_step import Limits
 from simspine_jax.fitting import ik_problem
-from simspine_jax.fitting.ik_problem import Blocks
 from simspine_jax.fitting.ik_queue import Problem
 
 _STEPS = 5  # evaluations a frame
@@ -87,13 +86,13 @@ def _track(
 ) -> tuple[jax.Array, jax.Array]:
     base, n = jnp.asarray(base), start.shape[1]
     lanes, dtype = start.shape[0], start.dtype
-    one = lambda size: jnp.ones((size, 1), dtype)
-    blocks = Blocks(one(data.points.shape[1]), one(len(tasked)))
+    markers = data.points.shape[1]
+    blocks = ik_problem.single_block(markers, len(tasked), dtype)
     limits = Limits(
         jnp.asarray(lower),
         jnp.asarray(upper),
         jnp.ones(n, bool),
-        one(n),
+        jnp.ones((n, 1), dtype),
         jnp.zeros(1, bool),
         jnp.asarray(jnp.inf, dtype),
     )

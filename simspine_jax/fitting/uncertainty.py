@@ -20,19 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm
 
-from simspine_jax.body import couplers
-from simspine_jax.body.jacobian import marker_jacobian
-from simspine_jax.body.kinematics import marker_positions
 from simspine_jax.body.model import Model
 from simspine_jax.core import robust
+from simspine_jax.fitting import limit_truncation, linearised
 from simspine_jax.fitting.ik_prepare import Plan
 from simspine_jax.fitting.ik_problem import IkData
+from simspine_jax.fitting.linearised import FIXED, UNMOVED, information, tasks
 
 _RANK = 1e-10  # eigenvalues of the scaled information below this share are null
 TOUCHED = 1e-6  # a direction with this share (squared) in the null space is unknown
-_PIECE = 256  # frames of one call, padded: one compilation
 NORMAL_95 = 1.959963984540054  # half of a 95 % interval in SDs
 
 
@@ -49,8 +46,8 @@ class IkUncertainty:
         data_share: Share of the information on each unknown that comes from markers;
             the rest comes from tasks and priors. Shape [T, n].
         slope: Derivative of each coordinate in its unknown. Shape [T, N].
-        source: Unknown that drives each coordinate; -1 for none (its value is
-            fixed), -2 for a free coordinate that moves no marker. Shape [N].
+        source: Unknown that drives each coordinate, or ``linearised.FIXED`` or
+            ``UNMOVED``. Shape [N].
         solved: Whether the frame was fitted. Shape [T].
     """
 
@@ -69,11 +66,13 @@ class IkUncertainty:
         n = self.scale.shape[1]
         unit = np.broadcast_to(np.eye(n), (len(self.scale), n, n))
         sd = self.sd_of(unit)
-        own = np.where(self.source == -2, np.inf, sd[:, np.maximum(self.source, 0)])
+        own = np.where(
+            self.source == UNMOVED, np.inf, sd[:, np.maximum(self.source, 0)]
+        )
         size = np.abs(self.slope)
         # A coupler that is flat there holds its coordinate, whatever drives it.
         found = np.where(size > 0, own, 0.0) * size
-        return np.where(self.source == -1, 0.0, found)
+        return np.where(self.source == FIXED, 0.0, found)
 
     @property
     def covariance(self) -> Float[np.ndarray, "t q q"]:
@@ -120,14 +119,14 @@ def of_frames(
     if noise_m is not None and not noise_m > 0:
         raise ValueError(f"the noise of the markers must be positive; it is {noise_m}")
     weight, total = np.asarray(data.weight), np.asarray(data.total)
-    jacobian, points, slope = _local(plan, q)
-    source = _sources(plan)
+    jacobian, points, slope = linearised.at(plan, q)
+    source = linearised.sources(plan)
     miss = points - np.asarray(data.points)  # [T, M, 3]
     distance2 = (miss**2).sum(axis=2)
     used = weight * np.asarray(robust.apply(plan.loss, distance2)[1])
-    prior, pull = _tasks(plan, q, data, slope, source)
+    prior, pull = tasks(plan, q, data, slope, source)
     each = np.arange(len(plan.columns))
-    markers = _product(jacobian, used)
+    markers = information(jacobian, used)
     whole = markers.copy()
     whole[:, each, each] += prior
     inverse, null, scale = inverse_of(whole)
@@ -139,14 +138,14 @@ def of_frames(
     error2 = np.full(distance2.shape, noise_m**2)
     if plan.loss is not None:
         error2 = np.maximum(error2, distance2 / 3)
-    spread = _product(jacobian, used**2 * error2)
+    spread = information(jacobian, used**2 * error2)
     spread[:, each, each] += noise_m**2 * prior / np.where(total > 0, total, 1)[:, None]
     gradient = np.einsum("tmi,tmin->tn", used[:, :, None] * miss, jacobian) + pull
     share = np.einsum("tij,tjk,tki->ti", inverse, markers, inverse)
     own = np.einsum("tii->ti", inverse)
     return IkUncertainty(
         noise_m=float(noise_m),
-        x_covariance=_within_limits(
+        x_covariance=limit_truncation.within_limits(
             plan, q, gradient, inverse, inverse @ spread @ inverse
         ),
         null=null,
@@ -169,14 +168,14 @@ def marker_covariance(
         found: Covariance of the fit.
         q: Fitted coordinates.
     """
-    gradient = columns_of(plan, q, model)  # [T, M, 3, n]
+    gradient = linearised.at(plan, q, model).jacobian  # [T, M, 3, n]
     both = np.einsum("tmai,tij,tmbj->tmab", gradient, found.x_covariance, gradient)
     flat = gradient.reshape(len(q), -1, gradient.shape[-1])
     sd = found.sd_of(flat).reshape(*both.shape[:3])
     axis = np.arange(3)
     # Free coordinates that move none of the fit's markers are open.
     rest = tuple(k for k in range(len(model.topology.free)) if k not in plan.columns)
-    unmoved = columns_of(replace(plan, columns=rest), q, model)
+    unmoved = linearised.at(replace(plan, columns=rest), q, model).jacobian
     both[..., axis, axis] = np.where((unmoved != 0).any(axis=-1), np.inf, sd**2)
     return both
 
@@ -202,7 +201,7 @@ def derived_sd(
     n = found.scale.shape[1]
     driven = found.source[None] == np.arange(n)[:, None]  # [n, N]
     gradient = np.einsum("tkq,tq,iq->tki", slopes, found.slope, driven.astype(float))
-    unmoved = np.abs(slopes[:, :, found.source == -2]).sum(axis=2) > 0
+    unmoved = np.abs(slopes[:, :, found.source == UNMOVED]).sum(axis=2) > 0
     return np.where(unmoved, np.inf, found.sd_of(gradient))
 
 
@@ -220,124 +219,14 @@ def inverse_of(
     return both / scale[:, :, None] / scale[:, None], lost, scale
 
 
-def columns_of(plan: Plan, q: np.ndarray, model: Model | None = None) -> np.ndarray:
-    """Returns the marker Jacobian in the unknowns. Shape [T, M, 3, n]."""
-    jacobian, _, _ = _local(plan, q, model)
-    return jacobian
-
-
-def expansion(plan: Plan, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope of every coordinate in its unknown [T, N], and which it is [N]."""
-    _, _, slope = _local(plan, q)
-    return slope, _sources(plan)
-
-
-def _sources(plan: Plan) -> np.ndarray:
-    topology = plan.model.topology
-    place = {c: k for k, c in enumerate(plan.columns)}
-    root = couplers.driving_free(topology)
-    source = [
-        place.get(root[c], -2) if c in root else -1
-        for c in range(len(topology.coordinate_names))
-    ]
-    return np.asarray(source, int)
-
-
-def _tasks(
-    plan: Plan, q: np.ndarray, data: IkData, slope: np.ndarray, source: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Curvature of the coordinate tasks, which is diagonal, and their pull. [T, n]."""
-    prior = np.zeros((len(q), len(plan.columns)))
-    pull = prior.copy()
-    for k, c in enumerate(plan.tasked):
-        if source[c] >= 0:
-            weight = np.asarray(data.task_weight)[:, k] * slope[:, c]
-            miss = q[:, c] - np.asarray(data.task_target)[:, k]
-            prior[:, source[c]] += weight * slope[:, c]
-            pull[:, source[c]] += weight * miss
-    return prior, pull
-
-
-def _within_limits(
-    plan: Plan,
-    q: np.ndarray,
-    gradient: np.ndarray,
-    inverse: np.ndarray,
-    covariance: np.ndarray,
-) -> np.ndarray:
-    """Takes out what limits make impossible.
-
-    The error of an unknown near a limit, or pressed against it, is a normal cut
-    there; the others answer as in a Kalman update, one limit after the other. The
-    further beyond its limit the markers would have an unknown, the surer it is there.
-    """
-    model, x = plan.model, q[:, plan.unknowns]
-    lower = np.asarray(model.lower)[plan.unknowns]
-    upper = np.asarray(model.upper)[plan.unknowns]
-    pressed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-    beyond = np.einsum("tij,tj->ti", inverse, np.where(pressed, gradient, 0.0))
-    room = np.where(pressed, -np.abs(beyond), np.minimum(x - lower, upper - x))
-    result = covariance.copy()
-    for k in np.flatnonzero(np.isfinite(room).all(axis=0)):
-        at = np.flatnonzero(result[:, k, k] > 0)
-        column, own = result[at, :, k], result[at, k, k]
-        left = _cut_moment(room[at, k] / np.sqrt(own))
-        shrink = column[:, :, None] * column[:, None, :] / own[:, None, None]
-        result[at] -= (1 - left)[:, None, None] * shrink
-    return result
-
-
-def _cut_moment(room: np.ndarray) -> np.ndarray:
-    """Second moment of the error of a unit normal's mode under one limit.
-
-    Args:
-        room: Distance of the normal's mean from the limit in SDs, negative beyond it;
-            the mode is then the limit.
-    """
-    hazard = np.exp(norm.logpdf(room) - norm.logcdf(room))
-    inside = 1 - room * hazard
-    return np.clip(np.where(room >= 0, inside, 1 + room**2 + room * hazard), 1e-12, 1)
-
-
 def _noise(used: np.ndarray, distance2: np.ndarray, leverage: float) -> float:
     """Noise SD from weighted residuals and their degrees of freedom."""
     mean = used.sum() / max((used > 0).sum(), 1) or 1.0
     freedom = 3 * used.sum() / mean - leverage
-    if freedom <= 0:
+    if freedom < 1e-6:  # rounding aside, none
         raise ValueError(
             "the noise of the markers cannot be estimated: the frames have "
             f"{3 * int((used > 0).sum())} marker components for {leverage:.0f} "
             "unknowns; give the noise (noise_m)"
         )
     return float(np.sqrt((used * distance2).sum() / mean / freedom))
-
-
-def _product(jacobian: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """``sum_m w_m J_m^T J_m``. Shape [T, n, n]."""
-    flat = (jacobian * np.sqrt(weight)[:, :, None, None]).reshape(
-        len(jacobian), -1, jacobian.shape[-1]
-    )
-    return flat.transpose(0, 2, 1) @ flat
-
-
-def _local(
-    plan: Plan, q: np.ndarray, model: Model | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Jacobian in the unknowns [T, M, 3, n], markers [T, M, 3], slopes [T, N]."""
-    model = plan.model if model is None else model
-    rows = np.asarray(q[:, np.asarray(model.topology.free, int)], plan.dtype)
-    parts = []
-    for i in range(0, max(len(rows), 1), _PIECE):
-        part = rows[i : i + _PIECE]
-        padded = np.zeros((_PIECE, rows.shape[1]), rows.dtype)
-        padded[: len(part)] = part
-        found = jax.device_get(_all_local(model, padded))
-        parts.append([np.asarray(a, np.float64)[: len(part)] for a in found])
-    jacobian, points, slope = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return jacobian[..., np.asarray(plan.columns, int)], points, slope
-
-
-@jax.jit
-def _all_local(model: Model, q_free: jax.Array) -> tuple[jax.Array, ...]:
-    q, slopes = couplers.expand_lanes(model, q_free.T)
-    return marker_jacobian(model, q_free), marker_positions(model, q.T), slopes.T

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from simspine_jax.core import temporal_lm
-from simspine_jax.core.temporal_lm import STENCILS, Frames, Prior, Windows
+from simspine_jax.core import temporal_lm, temporal_prior
+from simspine_jax.core.temporal_lm import Frames, Windows
+from simspine_jax.core.temporal_prior import STENCILS, Prior
 
 T, N = 24, 2
 WINDOWS = Windows(core=8, shared=4)
@@ -211,16 +212,16 @@ def test_the_prior_gradient_is_that_of_the_summed_cost(kind):
     p = drawn(kind, 9, (4, 1, 12, 2, 5))
     prior = Prior(STENCILS[kind], jnp.asarray(p.stiffness), jnp.asarray(p.linked))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(T, N)))
-    whole = lambda x: jnp.sum(temporal_lm.prior_cost(prior, x))
+    whole = lambda x: jnp.sum(temporal_prior.cost(prior, x))
     np.testing.assert_allclose(
-        temporal_lm.prior_gradient(prior, x), jax.grad(whole)(x), atol=1e-12
+        temporal_prior.gradient(prior, x), jax.grad(whole)(x), atol=1e-12
     )
     e = differences(kind, p.linked) @ np.asarray(x)
     cost = 0.5 * (p.stiffness * e**2).sum(axis=1)
     np.testing.assert_allclose(
-        temporal_lm.prior_cost(prior, x)[p.linked], cost, rtol=1e-12
+        temporal_prior.cost(prior, x)[p.linked], cost, rtol=1e-12
     )
-    assert not np.any(temporal_lm.prior_cost(prior, x)[~p.linked])
+    assert not np.any(temporal_prior.cost(prior, x)[~p.linked])
 
 
 @partial(jax.jit, static_argnames="windows")

@@ -77,23 +77,26 @@ def test_gradients_equal_solving_again(pose2sim_08: Path):
         "log_weight": layer.log_weight[...],
     }
 
+    # One compilation for values, poses and gradients.
     @jax.jit
-    def solve(inputs: dict[str, jax.Array], start: jax.Array) -> jax.Array:
+    @partial(jax.value_and_grad, has_aux=True)
+    def solved(inputs: dict[str, jax.Array], start: jax.Array, way: jax.Array):
         changed = nnx.merge(graph, state)
         changed.log_weight = nnx.Param(inputs["log_weight"])
         moved = model.replace(marker_offset=inputs["offset"])
         moved = scale_model(moved, inputs["factors"])
-        return changed(inputs["points"], inputs["weight"], start, moved)
+        q = changed(inputs["points"], inputs["weight"], start, moved)
+        return jnp.sum(way * q), q
 
-    start = solve(inputs, jnp.asarray(q))
+    (_, start), _ = solved(inputs, jnp.asarray(q), jnp.zeros(q.shape))
     sd = identifiability.coordinate_sd(
         layer.fixed.plan, np.asarray(start), np.ones(points.shape[:2], bool)
     )
     rng = np.random.default_rng(3)
     way = rng.normal(size=q.shape)
     way = jnp.asarray(way * identifiability.determined(layer.fixed.plan, sd))
-    loss = jax.jit(lambda inputs: jnp.sum(way * solve(inputs, start)))
-    slopes = jax.jit(jax.grad(loss))(inputs)
+    loss = lambda inputs: solved(inputs, start, way)[0][0]
+    _, slopes = solved(inputs, start, way)
     for name, value in inputs.items():
         change = jnp.asarray(rng.normal(size=value.shape))
         slope = float(jnp.sum(slopes[name] * change))
@@ -118,17 +121,18 @@ def test_gradients_of_priors_equal_solving_again(layer, trial):
     way = jnp.asarray(rng.normal(size=q.shape) * identifiability.determined(plan, sd))
 
     @jax.jit
-    def loss(inputs: dict[str, jax.Array]) -> jax.Array:
+    @jax.value_and_grad
+    def solved(inputs: dict[str, jax.Array]) -> jax.Array:
         changed = data.replace(**inputs)
         return jnp.sum(way * implicit_ik.implicit_q(plan, plan.model, start, changed))
 
     inputs = {"task_target": data.task_target, "task_weight": data.task_weight}
-    slopes = jax.jit(jax.grad(loss))(inputs)
+    _, slopes = solved(inputs)
     for name, value in inputs.items():
         assert value.shape == (FRAMES, 2)
         for at in np.ndindex(value.shape):
             up, down = (
-                float(loss({**inputs, name: value.at[at].add(s * STEP)}))
+                float(solved({**inputs, name: value.at[at].add(s * STEP)})[0])
                 for s in (1, -1)
             )
             slope, again = float(slopes[name][at]), (up - down) / (2 * STEP)
@@ -183,7 +187,10 @@ def test_vmap_equals_a_batch_dimension(layer, trial):
     moved = points + rng.normal(scale=0.005, size=(3, *points.shape))
     inputs = jnp.asarray(moved), jnp.asarray(rng.uniform(0.5, 1.0, moved.shape[:-1]))
     start = jnp.asarray(q)
-    way = jnp.asarray(rng.normal(size=(3, *q.shape)))
+    plan = layer.fixed.plan
+    sd = identifiability.coordinate_sd(plan, q, np.ones(points.shape[:2], bool))
+    known = identifiability.determined(plan, sd)
+    way = jnp.asarray(known * rng.normal(size=(3, *q.shape)))
     graph, state = nnx.split(layer)
 
     def batched(state: nnx.State, points: jax.Array, weight: jax.Array) -> jax.Array:
@@ -205,7 +212,11 @@ def test_vmap_equals_a_batch_dimension(layer, trial):
     kept, slopes = outcome(batched)
     found, again = outcome(mapped)
     assert found.shape == (3, *q.shape)
-    np.testing.assert_allclose(found, kept, atol=1e-9)
+    np.testing.assert_allclose(
+        *(np.asarray(q) * known for q in (found, kept)), atol=1e-9
+    )
+    placed = [marker_positions(plan.model, q) for q in (found, kept)]
+    np.testing.assert_allclose(*placed, atol=1e-9)
     for one, other in zip(jax.tree.leaves(slopes), jax.tree.leaves(again), strict=True):
         assert np.abs(one).max() > SMALLEST_SLOPE
         np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
@@ -230,7 +241,7 @@ def test_a_frame_without_markers_has_no_gradient(model, layer, trial, tasked: bo
     assert np.isfinite(found).all()
     still = np.setdiff1d(plan.unknowns, plan.tasked)
     np.testing.assert_array_equal(found[0, still], start[0, still])
-    np.testing.assert_allclose(found[0, list(plan.tasked)], layer.fixed.targets)
+    np.testing.assert_allclose(found[0, list(plan.tasked)], ik_prepare.targets(plan))
     assert not np.any(at_points)
     assert not np.any(own["log_weight"][...])
     assert np.isfinite(at_weight).all()

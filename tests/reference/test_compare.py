@@ -139,7 +139,7 @@ def test_unknown_trial(tmp_path):
 
 
 def test_cut_keeps_times(trial):
-    seen = _ik_trials.cut(trial.trajectory, slice(1, 3))
+    seen = trial.trajectory.cut(slice(1, 3))
     np.testing.assert_allclose(seen.times_s, trial.trajectory.times_s[1:3], atol=1e-12)
     np.testing.assert_array_equal(seen.points, trial.trajectory.points[1:3])
 
