@@ -21,8 +21,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.poses = 16 if tiny else 400  # of each model, for the coverage
     config.frames = 40 if tiny else 100
     # Of the zero-phase Butterworth filters, and of the joint fit's acceleration.
-    config.cutoffs_hz = (3.0,) if tiny else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-    config.densities = (4.0,) if tiny else (2.0, 4.0, 8.0, 16.0)
+    cutoffs_hz = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    config.cutoffs_hz = (3.0,) if tiny else cutoffs_hz
+    config.densities = (4.0,) if tiny else (1.0, 2.0, 4.0, 8.0, 16.0)
     config.displaced_share = 0.05
     config.displaced_m = (0.1, 0.5)
     config.loss_scale_m = 0.03  # of the Geman-McClure loss
