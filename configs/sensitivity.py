@@ -15,21 +15,15 @@ restarts, to see that everything runs.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs import _fit
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """Returns the default or, for "tiny", the smallest run."""
     if arg not in ("", "tiny"):
         raise ValueError(f"configs/sensitivity.py has no variant {arg!r}; it has tiny")
     tiny = arg == "tiny"
-    config = ConfigDict()
-    config.float64 = True
-    # Files, as in configs/fit_ik.py.
-    config.model = placeholder(str)  # .osim
-    config.trc = placeholder(str)
-    config.setup = placeholder(str)  # InverseKinematicsTool or IKTaskSet, .xml
-    config.markers = placeholder(str)  # MarkerSet .xml, replaces the model's markers
-    config.keep_coordinate_tasks = False
-    config.frames = 8 if tiny else 0  # the first so many; 0 is all
+    config = _fit.trial(tiny)
     config.sampled_frames = 4 if tiny else 24  # spread evenly over those fitted
     config.noise_mm = placeholder(float)  # SD of a marker component; None is 5 mm
     # "equal": every marker has this noise. "fit": its variance is the noise's, times
@@ -40,13 +34,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.candidates = "model,spine" if tiny else "model,spine,segments"
     # More of them: "name body x y z; ..." with the offset in the body's frame, m.
     config.points = placeholder(str)
-    # None is the library's own value; see IkOptions and SearchOptions.
-    config.ik = ConfigDict({"objective": "normalised"})
-    config.ik.chunk_frames = placeholder(int)
-    config.search = ConfigDict()
-    for name in ("max_anchors", "body_starts", "limb_starts", "seed"):
-        config.search[name] = placeholder(int)
-    if tiny:
-        config.ik.chunk_frames = 64
-        config.search.update({"max_anchors": 2, "body_starts": 4, "limb_starts": 8})
     return config

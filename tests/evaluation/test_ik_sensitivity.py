@@ -129,6 +129,17 @@ def test_a_task_adds_its_curvature_and_leaves_the_shares_among_markers(objective
     np.testing.assert_allclose(found.sd, NOISE_M / np.sqrt(0.1 + task))
 
 
+def test_rounding_has_no_share_of_what_only_a_task_tells():
+    """The markers are on the axis to a rounding."""
+    tasks = sj.IkTasks(
+        {"on": 1.0, "too": 1.0}, (sj.CoordinateTask("a", 0.2, value=0.0),)
+    )
+    model = arm(on=("upper", 1e-12), too=("upper", 2e-12))
+    found = ik_sensitivity.analyse(information(model, tasks))
+    assert np.isfinite(found.sd).all()
+    assert np.isnan(found.share).all()
+
+
 def test_the_only_marker_of_a_joint_is_indispensable_and_an_idle_one_spare():
     model = arm(hub=("upper", 0.0), elbow=("upper", 1.0), hand=("lower", 0.5))
     found = ik_sensitivity.analyse(information(model))

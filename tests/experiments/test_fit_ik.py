@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 import simspine_jax as sj
 from configs import fit_ik as configuration
-from experiments import _app, _ik_files, _trial, fit_ik
+from experiments import _ik_files, _trial, fit_ik
 from simspine_jax.fitting import ik, ik_solution, replay
 from simspine_jax.fitting.ik_search_options import SearchOptions
 from simspine_jax.reference.opensim_model import ReferenceModel
 from simspine_jax.skeletons import simspine
+from tests import refusals
 from third_party import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,17 +95,7 @@ def refused(tmp_path: Path):
     workdir = tmp_path / "out"
     workdir.mkdir()
 
-    def attempt(**fields) -> str:
-        with pytest.raises((ValueError, OSError)) as caught:
-            fit_ik.main(tiny(**fields), workdir)
-        # What ``_app.run`` asks before it exits with 2 rather than a traceback.
-        assert _app._is_users_mistake(caught.value)
-        assert not list(workdir.iterdir())
-        sentence = _app._sentence(caught.value)
-        assert "\n" not in sentence
-        return sentence
-
-    return attempt
+    return lambda **fields: refusals.sentence(fit_ik.main, tiny(**fields), workdir)
 
 
 def test_writes_everything_and_nothing_else(run):

@@ -13,11 +13,12 @@ from ml_collections import ConfigDict
 
 import simspine_jax as sj
 from configs import sensitivity as configuration
-from experiments import _app, _sensitivity_candidates, sensitivity
+from experiments import _sensitivity_candidates, sensitivity
 from simspine_jax.body import spine_markers
 from simspine_jax.body.markers import with_markers
 from simspine_jax.fitting import ik
 from simspine_jax.skeletons import simspine
+from tests import refusals
 from third_party import fetch
 
 FILES = {"sensitivity.png", "sensitivity.csv", "metrics.json", "manifest.json"}
@@ -77,16 +78,7 @@ def refused(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(ik, "fit_ik", fit)
 
-    def attempt(**fields) -> str:
-        with pytest.raises((ValueError, OSError)) as caught:
-            sensitivity.main(tiny(**fields), workdir)
-        assert _app._is_users_mistake(caught.value)
-        assert not list(workdir.iterdir())
-        sentence = _app._sentence(caught.value)
-        assert "\n" not in sentence
-        return sentence
-
-    return attempt
+    return lambda **fields: refusals.sentence(sensitivity.main, tiny(**fields), workdir)
 
 
 def test_writes_everything_and_nothing_else(run):
