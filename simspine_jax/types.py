@@ -42,10 +42,12 @@ class CameraRig:
     Attributes:
         names: C camera names.
         matrix: Intrinsics, px. Shape [C, 3, 3].
-        distortion: OpenCV coefficients. Shape [C, D].
+        distortion: OpenCV coefficients k1 k2 p1 p2 [k3 [k4 k5 k6]], D = 4, 5 or 8; of
+            a fisheye k1 k2 k3 k4, then zeros. Shape [C, D].
         rotation: World to camera. Shape [C, 3, 3].
         translation: World origin in the camera frame, m. Shape [C, 3].
         image_size: Width and height, px. Shape [C, 2].
+        fisheye: Which cameras have OpenCV's fisheye model; empty means none.
     """
 
     names: tuple[str, ...] = struct.field(pytree_node=False)
@@ -54,6 +56,7 @@ class CameraRig:
     rotation: Array
     translation: Array
     image_size: Array
+    fisheye: tuple[bool, ...] = struct.field(pytree_node=False, default=())
 
 
 @struct.dataclass
