@@ -11,9 +11,10 @@ with f_t the objective of the frame alone (``ik_problem``), W_t the sum of the w
 of its markers, w their mean weight in the fit, and D the first difference over dt or
 the second over dt^2. S says how lively the motion is and sigma how noisy the markers
 are, neither changes with the frame rate. Seen alone, a coordinate with noise SD s per
-frame is filtered like by a zero-phase Butterworth filter with its cutoff f, after both
-passes, at ``(2 pi f)^4 = S^2 / (s^2 dt)`` for the acceleration (second order) and at
-``(2 pi f)^2 = S^2 / (s^2 dt)`` for the speed (first order).
+frame is filtered like by a Butterworth filter that is run forwards and backwards, with
+the cutoff f of one run at ``(2 pi f)^4 = S^2 / (s^2 dt)`` for the acceleration (second
+order) and at ``(2 pi f)^2 = S^2 / (s^2 dt)`` for the speed (first order); a sine of
+that frequency keeps half its amplitude.
 
 Source: Wahba, Improper Priors, Spline Smoothing and the Problem of Guarding Against
 Model Errors in Regression, 1978 (the prior); ``core.temporal_lm`` (the solver).
