@@ -5,6 +5,12 @@ Expected on 2 cores: speedup at least 300, speedup_min at least 200,
 objective_ratio_max at most 1.000001, peak memory below 2 GB. Ten minutes.
 
     python -m experiments.benchmark --config=configs/benchmark.py:ik
+
+``triangulation`` compares with OpenCV, a loop of SVDs and, where it is installed,
+aniposelib. Expected on 2 cores: ratio_svd_loop at least 20, ratio_svd_loop_host at
+least 10, peak memory below 2 GB. Five minutes; ``triangulation,tiny`` takes one.
+
+    python -m experiments.benchmark --config=configs/benchmark.py:triangulation
 """
 
 from ml_collections import ConfigDict
@@ -13,9 +19,14 @@ from configs import compare_opensim
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Returns the configuration; ``arg`` is empty, "ik" or "tiny"."""
+    """Returns the configuration; ``arg`` is empty or one of the variants above."""
+    if arg in ("triangulation", "triangulation,tiny"):
+        return _triangulation(tiny=arg.endswith("tiny"))
     if arg not in ("", "ik", "tiny"):
-        raise ValueError(f"configs/benchmark.py has no variant {arg!r}; try ik, tiny")
+        raise ValueError(
+            f"configs/benchmark.py has no variant {arg!r}; try ik, tiny, "
+            "triangulation or triangulation,tiny"
+        )
     tiny = arg == "tiny"
     config = compare_opensim.get_config("tiny" if tiny else "").unlock()
     config.what = "ik"
@@ -36,5 +47,25 @@ def get_config(arg: str = "") -> ConfigDict:
         config.rate_poses = 20
         config.opensim_rate_poses = 3
         config.stream_frames = (4, 8)
+    config.lock()
+    return config
+
+
+def _triangulation(*, tiny: bool) -> ConfigDict:
+    config = ConfigDict()
+    config.what = "triangulation"
+    config.float64 = True  # single precision is measured as well
+    config.points = 400 if tiny else 500_000
+    config.keypoints = 20  # of a frame
+    config.noise_px = 1.0  # SD of a pixel component
+    config.wrong_share = 0.1  # of the points: one view is far off
+    config.wrong_px = (30.0, 300.0)
+    config.missing_share = 0.1  # of the observations
+    config.seed = 7
+    config.repeats = 2 if tiny else 5
+    config.svd_points = 200 if tiny else 5_000  # the loop's rate is per point
+    config.ransac_points = 10 if tiny else 100  # aniposelib's is slower still
+    sizes = (4_096, 8_192, 16_384, 32_768, 65_536)
+    config.block_points = sizes[:1] if tiny else sizes
     config.lock()
     return config

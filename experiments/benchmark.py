@@ -1,7 +1,9 @@
-"""How fast, and at what quality; ``ik`` is inverse kinematics against OpenSim.
+"""How fast, and at what quality: ``ik`` against OpenSim, ``triangulation``.
 
-Writes benchmark.json and metrics.json (the same numbers; the first with the costs by
-length), cost_by_frames.png and manifest.json.
+``ik`` is inverse kinematics. It writes benchmark.json and metrics.json (the same
+numbers; the first with the costs by length), cost_by_frames.png and manifest.json.
+``triangulation``, against OpenCV, a loop of SVDs and aniposelib where it is installed,
+writes the same without the figure; its benchmark.json has the rates by block size.
 """
 
 import json
@@ -13,21 +15,42 @@ from experiments import _app
 
 def main(config: Any, workdir: Path) -> None:
     """Runs the benchmark that the configuration names."""
+    benchmarks = {"ik": _ik, "triangulation": _triangulation}
+    if config.what not in benchmarks:
+        raise ValueError(
+            f"there is no benchmark {config.what!r}; there are {', '.join(benchmarks)}"
+        )
+    benchmarks[config.what](config, workdir)
+
+
+def _ik(config: Any, workdir: Path) -> None:
     from experiments import _benchmark_ik, _ik_trials, _trial
     from simspine_jax.figures import cost_by_frames
-    from simspine_jax.io import atomic
 
-    if config.what != "ik":
-        raise ValueError(f"there is no benchmark {config.what!r}; there is ik")
     with _trial.one_line_warnings():
         cases, comparisons, metrics, costs = _benchmark_ik.run(config, workdir)
     opensim_rate = metrics["opensim_frames_per_second"]
     cost_by_frames.save(workdir / "cost_by_frames.png", **costs, reference=opensim_rate)
-    content = {**metrics, "cost_by_frames": costs}
-    atomic.write_text(workdir / "benchmark.json", json.dumps(content, indent=2) + "\n")
+    _write(workdir, metrics, cost_by_frames=costs)
     _app.write_manifest(workdir, config, _ik_trials.inputs_of(cases))
-    _app.write_metrics(workdir, metrics)
     print(_benchmark_ik.table(comparisons, metrics))
+
+
+def _triangulation(config: Any, workdir: Path) -> None:
+    from experiments import _benchmark_triangulation
+
+    methods, metrics, blocks = _benchmark_triangulation.run(config)
+    _write(workdir, metrics, blocks=blocks)
+    _app.write_manifest(workdir, config)
+    print(_benchmark_triangulation.table(methods, metrics, blocks))
+
+
+def _write(workdir: Path, metrics: dict[str, float], **more: object) -> None:
+    from simspine_jax.io import atomic
+
+    text = json.dumps({**metrics, **more}, indent=2)
+    atomic.write_text(workdir / "benchmark.json", text + "\n")
+    _app.write_metrics(workdir, metrics)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,12 @@ from simspine_jax.body.kinematics import forward_kinematics as forward_kinematic
 from simspine_jax.body.kinematics import marker_positions as marker_positions
 from simspine_jax.body.model import Model as Model
 from simspine_jax.body.scaling import scale_model as scale_model
+from simspine_jax.cameras.pinhole import project as project
+from simspine_jax.cameras.triangulation import Triangulation as Triangulation
+from simspine_jax.cameras.triangulation import (
+    TriangulationOptions as TriangulationOptions,
+)
+from simspine_jax.cameras.triangulation import triangulate as triangulate
 from simspine_jax.core.robust import RobustLoss as RobustLoss
 from simspine_jax.fitting.ik import IkOptions as IkOptions
 from simspine_jax.fitting.ik import fit_ik as fit_ik
@@ -17,6 +23,7 @@ from simspine_jax.fitting.ik_layer import IkLayer as IkLayer
 from simspine_jax.fitting.ik_solution import IkSolution as IkSolution
 from simspine_jax.fitting.implicit_ik import implicit_q as implicit_q
 from simspine_jax.fitting.smoothing import Smoothness as Smoothness
+from simspine_jax.io.calibration import read_calibration as read_calibration
 from simspine_jax.io.ik_setup import read_ik_setup as read_ik_setup
 from simspine_jax.io.load import load_model as load_model
 from simspine_jax.io.storage import read_mot as read_mot

@@ -11,6 +11,7 @@ Source: OpenCV's ``projectPoints`` (k1 k2 p1 p2 k3 k4 k5 k6) and that of its mod
 camera.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from simspine_jax.core.staging import stage
 from simspine_jax.types import Array, CameraRig
 
 _NEAR_M = 1e-3  # nearer points, and those behind, are taken for this far
@@ -143,9 +145,21 @@ def to_pixels(
 
 
 def undistorted(
-    rig: CameraRig, lens: Lens, u: Float[Array, "c l"], v: Float[Array, "c l"]
+    rig: CameraRig,
+    lens: Lens,
+    u: Float[Array, "c l"],
+    v: Float[Array, "c l"],
+    go: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Returns normalised coordinates x and y of pixels; see ``undistort``."""
+    """Returns normalised coordinates x and y of pixels; see ``undistort``.
+
+    Args:
+        rig: Cameras.
+        lens: Their lenses.
+        u: Pixels across.
+        v: Pixels down.
+        go: See ``staging.stage``.
+    """
     m = jnp.asarray(rig.matrix)[..., None]
     yd = (v - m[:, 1, 2]) / m[:, 1, 1]
     xd = (u - m[:, 0, 2] - m[:, 0, 1] * yd) / m[:, 0, 0]
@@ -155,7 +169,7 @@ def undistorted(
 
     def step(state):
         x, y, _, count = state
-        dx, dy = _newton(fixed, x, y, still[2], still[3])
+        dx, dy = stage(go, partial(_newton, fixed), x, y, still[2], still[3])
         return x + dx, y + dy, jnp.max(jnp.abs(dx) + jnp.abs(dy)), count + 1
 
     def moving(state):
@@ -164,7 +178,7 @@ def undistorted(
     start = (still[2], still[3], jnp.asarray(jnp.inf, xd.dtype), 0)
     x, y, _, _ = jax.lax.while_loop(moving, step, start)
     # A last step carries the derivatives; the values it leaves as they are.
-    dx, dy = _newton(lens, x, y, xd, yd)
+    dx, dy = stage(go, partial(_newton, lens), x, y, xd, yd)
     return x + dx, y + dy
 
 

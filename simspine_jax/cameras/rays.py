@@ -6,6 +6,7 @@ coordinates at the ray. A point that projects to ``x + e`` misses the observatio
 ``e^T A e`` squared pixels, to first order in e; the lens need not be evaluated again.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from simspine_jax.cameras import pinhole
+from simspine_jax.core.staging import stage
 from simspine_jax.types import Array, CameraRig
 
 
@@ -72,19 +74,27 @@ def views_of(rig: CameraRig) -> Views:
 
 
 def rays_of(
+    go: Array | None,
     rig: CameraRig,
     pixels: Float[Array, "c l 2"],
     confidence: Float[Array, "c l"],
 ) -> Rays:
-    """Returns the rays of pixels; those without confidence are not read."""
+    """Returns the rays of pixels; those without confidence are not read.
+
+    Args:
+        go: See ``staging.stage``.
+        rig: Cameras.
+        pixels: What they saw.
+        confidence: 0 where nothing.
+    """
     lens = pinhole.lens_of(rig)
     matrix = jnp.asarray(rig.matrix)
     seen = confidence > 0
     centre = matrix[:, :2, 2]
     u = jnp.where(seen, pixels[..., 0], centre[:, :1])
     v = jnp.where(seen, pixels[..., 1], centre[:, 1:])
-    x, y = pinhole.undistorted(rig, lens, u, v)
-    (ax, cx), (bx, dx) = pinhole.slopes(lens, x, y)
+    x, y = pinhole.undistorted(rig, lens, u, v, go)
+    (ax, cx), (bx, dx) = stage(go, partial(pinhole.slopes, lens), x, y)
     fx, skew, fy = (matrix[:, i, j, None] for i, j in ((0, 0), (0, 1), (1, 1)))
     # S = [[fx, skew], [0, fy]] times the slopes of the lens.
     s00, s01 = fx * ax + skew * cx, fx * bx + skew * dx

@@ -25,7 +25,7 @@ from simspine_jax.core import implicit
 from simspine_jax.core.staging import stage
 from simspine_jax.types import Array
 
-_ROBUST_STEPS, _LAST_STEPS = 4, 3
+_ROBUST_STEPS, _LAST_STEPS = 3, 3
 # In standard deviations of a pixel component at confidence 1.
 _SCALE = 3.0  # of the Geman-McClure loss
 _PAIR_REACH = 1.5  # a pair's point is less exact: its reach is longer by this factor

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from simspine_jax.cameras import pinhole, rays, robust_points
 from simspine_jax.cameras.robust_points import Effort
+from simspine_jax.core.staging import stage
 from simspine_jax.types import Array, CameraRig, Detections2D
 
 _SAMPLE = 8192  # points from which the noise is estimated
@@ -50,7 +51,12 @@ class TriangulationOptions:
     min_views: int = 2
     min_confidence: float = 0.0
     float64: bool = True
-    block_points: int = 65536
+    block_points: int = 16384
+
+    @property
+    def dtype(self) -> type:
+        """Of all numbers."""
+        return np.float64 if self.float64 else np.float32
 
     def __post_init__(self) -> None:  # noqa: D105
         if self.noise_px is not None and not self.noise_px > 0:
@@ -103,24 +109,40 @@ def triangulate(
             that are negative or not numbers, or no point that two views see.
     """
     require(rig, detections)
-    frames, _, keypoints = np.shape(detections.confidence)
+    frames, cameras, keypoints = np.shape(detections.confidence)
     noise = options.noise_px or estimated_noise(rig, detections, options)
     size = max(1, min(frames, options.block_points // max(keypoints, 1)))
-    blocks = []
+    cast, dtype = _cast(rig, options), options.dtype
+    whole = (
+        np.empty((frames, keypoints, 3), dtype),
+        np.empty((frames, keypoints), bool),
+        np.empty((frames, cameras, keypoints), dtype),
+        np.empty((frames, keypoints, 3, 3), dtype),
+        np.empty((frames, cameras, keypoints), bool),
+    )
+
+    def collect(first: int, found: tuple[Array, ...]) -> None:
+        for into, part in zip(whole, found, strict=True):
+            into[first : first + size] = np.asarray(part)[: frames - first]
+
+    # While one block is computed, the one before is copied.
+    before: tuple[int, tuple[Array, ...]] | None = None
     for first in range(0, frames, size):
         part = slice(first, first + size)
         found = triangulate_points(
-            _cast(rig, options),
+            cast,
             _padded(detections.points[part], size, options),
             _padded(_trusted(detections.confidence[part], options), size, options),
             noise,
             reach=options.reach,
             min_views=options.min_views,
         )
-        count = min(size, frames - first)
-        blocks.append([np.asarray(a)[:count] for a in jax.device_get(found)])
-    joined = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return Triangulation(*joined, noise_px=float(noise))
+        if before is not None:
+            collect(*before)
+        before = first, found
+    if before is not None:
+        collect(*before)
+    return Triangulation(*whole, noise_px=float(noise))
 
 
 @partial(jax.jit, static_argnames=("reach", "min_views"))
@@ -142,13 +164,11 @@ def triangulate_points(
     lanes = jnp.moveaxis(jnp.asarray(confidence), 1, 0).reshape(cameras, -1)
     seen = pinhole.by_camera(pixels)
     views = rays.views_of(rig)
-    observed = rays.rays_of(rig, seen, lanes)
     go = jnp.asarray(noise_px) > 0
+    observed = rays.rays_of(go, rig, seen, lanes)
     found = robust_points.fit(go, views, observed, Effort(noise_px, reach, min_views))
     point = found.point + jnp.asarray(views.origin)[:, None]
-    again = jnp.stack(pinhole.project_lanes(rig, point), axis=2)  # [C, L, 2]
-    gap = again - seen
-    error = jnp.sqrt(jnp.sum(jax.lax.stop_gradient(gap) ** 2, axis=2))
+    error = stage(go, _distances, *jax.lax.stop_gradient((rig, point, seen)))
     keep = found.valid[None]
     by_frame = lambda a: jnp.moveaxis(a.reshape(cameras, frames, keypoints), 0, 1)
     xx, xy, xz, yy, yz, zz = found.covariance
@@ -161,6 +181,11 @@ def triangulate_points(
         rows.reshape(frames, keypoints, 3, 3),
         by_frame(found.used & keep),
     )
+
+
+def _distances(rig: CameraRig, point: Array, seen: Array) -> Array:
+    u, v = pinhole.project_lanes(rig, point)
+    return jnp.sqrt((u - seen[..., 0]) ** 2 + (v - seen[..., 1]) ** 2)
 
 
 def estimated_noise(
@@ -226,15 +251,18 @@ def require(rig: CameraRig, detections: Detections2D) -> None:
 
 def _trusted(confidence: Array, options: TriangulationOptions) -> np.ndarray:
     given = np.asarray(confidence)
+    if options.min_confidence <= 0:
+        return given
     return np.where(given >= options.min_confidence, given, 0.0)
 
 
 def _cast(rig: CameraRig, options: TriangulationOptions) -> CameraRig:
-    dtype = np.float64 if options.float64 else np.float32
-    return jax.tree.map(lambda a: np.asarray(a, dtype), rig)
+    return jax.tree.map(lambda a: np.asarray(a, options.dtype), rig)
 
 
 def _padded(a: Array, frames: int, options: TriangulationOptions) -> np.ndarray:
-    dtype = np.float64 if options.float64 else np.float32
-    a = np.asarray(a, dtype)
-    return np.concatenate([a, np.zeros((frames - len(a), *a.shape[1:]), dtype)])
+    a = np.asarray(a, options.dtype)
+    if len(a) == frames:
+        return a
+    empty = np.zeros((frames - len(a), *a.shape[1:]), options.dtype)
+    return np.concatenate([a, empty])
