@@ -8,9 +8,9 @@ from simspine_jax.cameras import pinhole
 from simspine_jax.cameras.association import (
     AssociationOptions,
     associate,
-    groups,
-    pair_costs,
 )
+from simspine_jax.cameras.person_groups import groups
+from simspine_jax.cameras.person_pairs import pair_costs
 from simspine_jax.io.h36m_cameras import h36m_rig
 from simspine_jax.types import Array, CameraRig
 
@@ -178,7 +178,9 @@ def test_rays_that_meet_behind_a_camera_are_wrong(rig):
 
 def test_a_group_has_one_detection_a_view(rig):
     pixels, confidence, _ = sightings(rig, 2, clutter=1, missing=0.1)
-    found = groups(pair_costs(rig, pixels, confidence), confidence)
+    found = groups(
+        pair_costs(rig, pixels, confidence), confidence, AssociationOptions().limit
+    )
     seen = np.any(confidence > 0, axis=-1)
     for t in range(FRAMES):
         for c in range(4):
