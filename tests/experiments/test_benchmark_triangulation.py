@@ -6,7 +6,10 @@ import pytest
 
 from configs import benchmark as configuration
 from experiments import _benchmark_triangulation as measure
+from experiments import _triangulation_peers as peers
+from experiments import _triangulation_scene as scenes
 from experiments import benchmark
+from simspine_jax.cameras import pinhole
 
 PEERS = ("cv2_two_views", "cv2_two_views_from_pixels", "svd_loop")
 METHODS = ("", "_float32", "_two_views", "_host", "_host_float32")
@@ -71,9 +74,9 @@ def test_the_other_methods_triangulate(config):
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.wrong_share, config.repeats = 0.0, 1
-    scene = measure.make_scene(config)
-    loop = measure._svd_loop(scene, config).metrics()
-    rays, pixels = (method.metrics() for method in measure._opencv(scene, config))
+    scene = scenes.make_scene(config)
+    loop = peers.svd_loop(scene, config).metrics()
+    rays, pixels = (method.metrics() for method in peers.opencv(scene, config))
     assert loop["error_mm_median_svd_loop"] < 10
     assert "error_mm_median_wrong_view_svd_loop" not in loop
     np.testing.assert_allclose(
@@ -86,21 +89,21 @@ def test_the_other_methods_triangulate(config):
 def test_scene_is_as_asked(config):
     config = config.copy_and_resolve_references()
     config.points = 20_000
-    scene = measure.make_scene(config)
+    scene = scenes.make_scene(config)
     assert np.mean(~scene.seen) == pytest.approx(config.missing_share, abs=0.01)
     assert scene.wrong.mean() == pytest.approx(config.wrong_share, abs=0.01)
-    exact = np.asarray(measure.pinhole.project(scene.rig, scene.truth[:, None]))
+    exact = np.asarray(pinhole.project(scene.rig, scene.truth[:, None]))
     miss = np.linalg.norm(scene.pixels - exact[:, :, 0], axis=2)
     far = (miss > 20) & scene.seen
     np.testing.assert_array_equal(far.sum(axis=1), scene.wrong)
-    again = measure.make_scene(config)
+    again = scenes.make_scene(config)
     np.testing.assert_array_equal(again.pixels, scene.pixels)
 
 
 def test_table_has_every_method():
     none = np.zeros(2, bool)
-    ours = measure.Measured("", "ours", 2, [1.0, 2.0], np.array([1.0, np.nan]), none)
-    theirs = measure.Measured("loop", "theirs", 2, [4.0], np.ones(2), none, peer=True)
+    ours = scenes.Measured("", "ours", 2, [1.0, 2.0], np.array([1.0, np.nan]), none)
+    theirs = scenes.Measured("loop", "theirs", 2, [4.0], np.ones(2), none, peer=True)
     metrics = {
         **{"ratio_loop": 3.25, "compile_seconds": 1.0, "compile_seconds_float32": 2.0},
         "peak_memory_mb": 3.0,
@@ -128,6 +131,6 @@ def test_points_that_fill_no_frames(config, tmp_path):
 
 
 def test_method_without_answers():
-    empty = measure.Measured("x", "x", 1, [1.0], np.array([np.nan]), np.ones(1, bool))
+    empty = scenes.Measured("x", "x", 1, [1.0], np.array([np.nan]), np.ones(1, bool))
     with pytest.raises(ValueError, match="x: no point was found"):
         empty.metrics()
