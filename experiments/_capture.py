@@ -34,17 +34,10 @@ class Capture:
         """Returns a camera's image at a frame, RGB, or None where there is none."""
         import cv2
 
-        if self.videos is None:
+        file = _video(self.videos, camera)
+        if file is None:
             return None
-        plain = lambda name: "".join(ch for ch in name.lower() if ch.isalnum())
-        found = [
-            path
-            for path in sorted(self.videos.glob("*.mp4"))
-            if plain(camera) in plain(path.stem)
-        ]
-        if not found:
-            return None
-        video = cv2.VideoCapture(str(found[0]))
+        video = cv2.VideoCapture(str(file))
         video.set(cv2.CAP_PROP_POS_FRAMES, self.frame_numbers[frame])
         read, image = video.read()
         video.release()
@@ -90,13 +83,15 @@ def load(config: Any) -> Capture:
             confidence=people.confidence[:count],
             frame_numbers=people.frame_numbers[:count],
         )
+    folder_of_videos = Path(videos) if videos else None
+    _require_sizes(rig, folder_of_videos)
     chosen = association.main_person(rig, people)
     return Capture(
         rig,
         chosen,
         skeleton.LINKS,
         int(people.points.shape[2]),
-        Path(videos) if videos else None,
+        folder_of_videos,
         tuple(int(n) for n in people.frame_numbers),
         (calibration,),
     )
@@ -104,3 +99,26 @@ def load(config: Any) -> Capture:
 
 def _needs_demo(config: Any) -> bool:
     return not (config.calibration and config.detections)
+
+
+def _video(folder: Path | None, camera: str) -> Path | None:
+    """Returns the video whose name contains the camera's, or None."""
+    plain = lambda name: "".join(ch for ch in name.lower() if ch.isalnum())
+    files = sorted(folder.glob("*.mp4")) if folder else []
+    return next((f for f in files if plain(camera) in plain(f.stem)), None)
+
+
+def _require_sizes(rig: "CameraRig", folder: Path | None) -> None:
+    """Refuses videos of another size than the calibration's; warns of small ones."""
+    import cv2
+
+    from simspine_jax.io.image_size import require_image_size
+
+    for camera in rig.names:
+        file = _video(folder, camera)
+        if file is not None:
+            video = cv2.VideoCapture(str(file))
+            size = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+            width, height = (int(video.get(which)) for which in size)
+            video.release()
+            require_image_size(rig, camera, width, height)
