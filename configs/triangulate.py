@@ -27,6 +27,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.rate_hz = 60.0
     config.up = "z"  # the world's axis that points up: z, y or -y
     config.frames = 8 if arg == "tiny" else 0  # the first so many; 0 is all
+    # Refine the cameras' places and directions on the person first (a minute, most of
+    # it compiling), and take out by how many frames views lag.
+    config.refine = False
+    config.take_out_offsets = False
     # None is the library's own value; see TriangulationOptions.
     config.triangulation = ConfigDict()
     config.triangulation.noise_px = placeholder(float)

@@ -34,7 +34,7 @@ def _triangulate(config: Any, workdir: Path) -> None:
 
     options = triangulation.TriangulationOptions(**_trial.given(config.triangulation))
     capture = _capture.load(config)
-    rig, seen = capture.rig, capture.detections
+    rig, seen, refined = _refined(config, capture)
     start = time.monotonic()
     found = triangulation.triangulate(rig, seen, options)
     first = time.monotonic() - start
@@ -82,6 +82,7 @@ def _triangulate(config: Any, workdir: Path) -> None:
             "points_per_second": points / again,
             "seconds_first": first,
             "people": float(capture.people),
+            **refined,
             **{
                 f"thigh_{side}_m_{what}": value
                 for side, pair in zip("lr", summary.thigh_m, strict=False)
@@ -90,6 +91,34 @@ def _triangulate(config: Any, workdir: Path) -> None:
         },
     )
     _app.write_manifest(workdir, config, capture.files, _UNITS)
+
+
+def _refined(config: Any, capture: Any) -> tuple[Any, Any, dict[str, float]]:
+    """Returns cameras and detections to use, and what refining them gained."""
+    from simspine_jax.cameras import refinement, view_offsets
+
+    rig, seen = capture.rig, capture.detections
+    gained: dict[str, float] = {}
+    if config.refine:
+        _trial.say("refining the cameras")
+        found = refinement.refine(rig, seen)
+        rig, before, after = found.rig, found.before, found.after
+        gained = {
+            "held_out_px_mean_before": before.mean_px,
+            "held_out_px_median_before": before.median_px,
+            "held_out_px_mean": after.mean_px,
+            "held_out_px_median": after.median_px,
+        }
+        _trial.say(
+            f"on frames held out {before.mean_px:.1f} px mean, "
+            f"{before.median_px:.1f} median became {after.mean_px:.1f} and "
+            f"{after.median_px:.1f}"
+        )
+    if config.take_out_offsets:
+        offsets = view_offsets.estimate_offsets(rig, seen)
+        _trial.say(str(offsets))
+        seen = view_offsets.apply_offsets(seen, offsets.frames)
+    return rig, seen, gained
 
 
 def _table(summary: Any) -> str:

@@ -204,7 +204,14 @@ def estimated_noise(
     noise, small = _FIRST_NOISE_PX, _cast(rig, options)
     for _ in range(_ROUNDS):
         _, valid, error, _, used = jax.device_get(
-            triangulate_points(small, pixels, weight, noise, reach=options.reach)
+            triangulate_points(
+                small,
+                pixels,
+                weight,
+                noise,
+                reach=options.reach,
+                min_views=options.min_views,
+            )
         )
         good = used & valid[:, None]
         freedom = (2 * good.sum(axis=1) - 3)[valid].sum()
