@@ -1,7 +1,6 @@
 """Refined cameras against the true ones, and on a real capture with held-out frames."""
 
 import copy
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +11,11 @@ from simspine_jax.cameras import bundle, pinhole, refinement
 from simspine_jax.cameras.refinement import Refined, RefinementOptions, refine
 from simspine_jax.cameras.triangulation import triangulate
 from simspine_jax.fitting.people import main_person
-from simspine_jax.io.calibration import read_calibration
 from simspine_jax.io.h36m_cameras import h36m_rig
-from simspine_jax.io.openpose import read_openpose
-from simspine_jax.skeletons import body_25b
 from simspine_jax.types import CameraRig, Detections2D
+from tests import captures
 
 FRAMES, KEYPOINTS = 60, 17
-SESSION = Path("Pose2Sim/S00_Demo_BatchSession")
-POSE = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose"
 # Three cameras turned by 0.5 degrees and moved by 10 mm, each its own way.
 TURN_DEG, MOVE_M = 0.5, 0.010
 
@@ -249,14 +244,7 @@ def test_options_out_of_range_are_refused(wrong_one, words):
 
 def test_a_real_capture_becomes_better(pose2sim_08):
     names = h36m_rig("S1").names
-    rig = read_calibration(pose2sim_08 / SESSION / "S00_Calibration/Calib.qca.txt")
-    with pytest.warns(UserWarning, match="json"):
-        people = read_openpose(
-            pose2sim_08 / SESSION / POSE,
-            rig.names,
-            keypoint_names=body_25b.NAMES,
-            rate_hz=60.0,
-        )
+    rig, people = captures.balancing(pose2sim_08)
     main = main_person(rig, people)
     # Of the shape and names of the synthetic ones, for which all is compiled.
     cut = Detections2D(

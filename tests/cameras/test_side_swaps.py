@@ -8,15 +8,12 @@ import pytest
 
 from simspine_jax.cameras import pinhole, side_swaps
 from simspine_jax.fitting.people import main_person
-from simspine_jax.io.calibration import read_calibration
 from simspine_jax.io.h36m_cameras import h36m_rig
-from simspine_jax.io.openpose import read_openpose
 from simspine_jax.skeletons import body_25b
 from simspine_jax.types import CameraRig, Detections2D
+from tests import captures
 from tests.cameras.test_view_offsets import RATE_HZ, walking
 
-SESSION = Path("Pose2Sim/S00_Demo_BatchSession")
-POSE = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose"
 LIMBS = ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
 NAMES = ("Nose", *(f"L{n}" for n in LIMBS), *(f"R{n}" for n in LIMBS))
 PAIRS = tuple((f"L{n}", f"R{n}") for n in LIMBS)
@@ -165,14 +162,7 @@ def test_what_does_not_fit_is_refused(rig):
 
 
 def test_a_real_capture(pose2sim_08: Path):
-    rig = read_calibration(pose2sim_08 / SESSION / "S00_Calibration/Calib.qca.txt")
-    with pytest.warns(UserWarning, match="json"):
-        people = read_openpose(
-            pose2sim_08 / SESSION / POSE,
-            rig.names,
-            keypoint_names=body_25b.NAMES,
-            rate_hz=60.0,
-        )
+    rig, people = captures.balancing(pose2sim_08)
     main = main_person(rig, people)
     swaps = side_swaps.find_swaps(rig, main, body_25b.PAIRS)
     assert swaps.count.sum() == 0

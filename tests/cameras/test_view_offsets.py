@@ -7,14 +7,10 @@ import pytest
 
 from simspine_jax.cameras import pinhole, view_offsets
 from simspine_jax.fitting.people import main_person
-from simspine_jax.io.calibration import read_calibration
 from simspine_jax.io.h36m_cameras import h36m_rig
-from simspine_jax.io.openpose import read_openpose
-from simspine_jax.skeletons import body_25b
 from simspine_jax.types import CameraRig, Detections2D
+from tests import captures
 
-SESSION = Path("Pose2Sim/S00_Demo_BatchSession")
-POSE = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose"
 SHIFTS = (0, 3, -2, 5)
 FRAMES, RATE_HZ, NOISE_PX = 150, 50.0, 2.0
 
@@ -26,14 +22,7 @@ def rig() -> CameraRig:
 
 @pytest.fixture(scope="module")
 def real(pose2sim_08: Path) -> tuple[CameraRig, Detections2D]:
-    rig = read_calibration(pose2sim_08 / SESSION / "S00_Calibration/Calib.qca.txt")
-    with pytest.warns(UserWarning, match="json"):
-        people = read_openpose(
-            pose2sim_08 / SESSION / POSE,
-            rig.names,
-            keypoint_names=body_25b.NAMES,
-            rate_hz=60.0,
-        )
+    rig, people = captures.balancing(pose2sim_08)
     return rig, main_person(rig, people)
 
 

@@ -13,15 +13,12 @@ from simspine_jax.fitting.people import (
     associate_with_report,
     main_person,
 )
-from simspine_jax.io.calibration import read_calibration
 from simspine_jax.io.h36m_cameras import h36m_rig
-from simspine_jax.io.openpose import read_openpose
 from simspine_jax.io.people import People2D
 from simspine_jax.skeletons import body_25b
 from simspine_jax.types import CameraRig, Detections2D
+from tests import captures
 
-SESSION = Path("Pose2Sim/S00_Demo_BatchSession")
-POSE = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose"
 THIGH_M, THIGH_ATOL_M, THIGH_SD_M = 0.42, 0.03, 0.03
 FRAMES, KEYPOINTS = 20, 6
 
@@ -33,15 +30,7 @@ def rig() -> CameraRig:
 
 @pytest.fixture(scope="module")
 def real(pose2sim_08: Path) -> tuple[CameraRig, People2D]:
-    rig = read_calibration(pose2sim_08 / SESSION / "S00_Calibration/Calib.qca.txt")
-    with pytest.warns(UserWarning, match="json"):
-        people = read_openpose(
-            pose2sim_08 / SESSION / POSE,
-            rig.names,
-            keypoint_names=body_25b.NAMES,
-            rate_hz=60.0,
-        )
-    return rig, people
+    return captures.balancing(pose2sim_08)
 
 
 def two_people(rig: CameraRig) -> tuple[People2D, np.ndarray]:
