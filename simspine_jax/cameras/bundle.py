@@ -25,6 +25,8 @@ from jaxtyping import Float
 
 from simspine_jax.cameras import pinhole
 from simspine_jax.cameras.point_fit import Symmetric, inverse, times
+from simspine_jax.core import robust
+from simspine_jax.core.robust import RobustLoss
 from simspine_jax.types import Array, CameraRig
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-14, 1e8
@@ -146,9 +148,7 @@ def _misses(
 def _cost(problem: Problem, change: Array, points: Array) -> Array:
     miss = _misses(problem, pinhole.lens_of(problem.rig), change, points)
     square = problem.weight * jnp.sum(miss**2, axis=0)
-    near = square <= problem.reach**2
-    distance = jnp.sqrt(jnp.where(near, 1.0, square))
-    huber = jnp.where(near, square, 2 * problem.reach * distance - problem.reach**2)
+    huber, _ = robust.apply(RobustLoss("huber", problem.reach), square)
     return jnp.sum(huber) + jnp.sum(problem.pull[None] * change**2)
 
 
@@ -175,9 +175,8 @@ def _step(
     )(in_point)
 
     square = problem.weight * jnp.sum(e**2, axis=0)
-    far = square > problem.reach**2
-    outer = problem.reach / jnp.sqrt(jnp.where(far, square, 1.0))
-    weight = problem.weight * jnp.where(far, outer, 1.0)
+    _, factor = robust.apply(RobustLoss("huber", problem.reach), square)
+    weight = problem.weight * factor
 
     u = jnp.einsum("pzcl,qzcl,cl->cpq", by_camera, by_camera, weight)
     v = jnp.einsum("izcl,jzcl,cl->ijl", by_point, by_point, weight)
