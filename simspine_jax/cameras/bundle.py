@@ -148,7 +148,7 @@ def _misses(
 def _cost(problem: Problem, change: Array, points: Array) -> Array:
     miss = _misses(problem, pinhole.lens_of(problem.rig), change, points)
     square = problem.weight * jnp.sum(miss**2, axis=0)
-    huber, _ = robust.apply(RobustLoss("huber", problem.reach), jnp.asarray(square))
+    huber, _ = robust.apply(RobustLoss("huber", jnp.asarray(problem.reach)), square)
     return jnp.sum(huber) + jnp.sum(problem.pull[None] * change**2)
 
 
@@ -175,7 +175,7 @@ def _step(
     )(in_point)
 
     square = problem.weight * jnp.sum(e**2, axis=0)
-    _, factor = robust.apply(RobustLoss("huber", problem.reach), jnp.asarray(square))
+    _, factor = robust.apply(RobustLoss("huber", jnp.asarray(problem.reach)), square)
     weight = problem.weight * factor
 
     u = jnp.einsum("pzcl,qzcl,cl->cpq", by_camera, by_camera, weight)
