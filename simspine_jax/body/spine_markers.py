@@ -1,10 +1,13 @@
-"""SIMSPINE's 15 spine keypoints as virtual markers on the bodies of a model."""
+"""SIMSPINE's keypoints as virtual markers on the bodies of a model."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from simspine_jax.body import markers
 from simspine_jax.body.kinematics import BodyPoses, forward_kinematics
 from simspine_jax.body.model import Model
 from simspine_jax.skeletons import simspine, simspine_markers
@@ -12,6 +15,8 @@ from simspine_jax.skeletons import simspine, simspine_markers
 # Body, and place in its frame (m), of each. The points of the neck below the skull
 # sit on the torso, so that only Head and Nose follow the neck.
 PLACES = tuple(simspine_markers.MARKERS[name] for name in simspine.SPINE_NAMES)
+# The same of all 37.
+_ALL = {**simspine_markers.MARKERS, **simspine_markers.FACE}
 
 # Of the generic model that the places refer to (Pose2Sim's full-body model), by body:
 # the scale factors its own file records, and where its joint to the parent lies, m.
@@ -71,16 +76,44 @@ def from_poses(model: Model, poses: BodyPoses) -> Float[Array, "*batch 15 3"]:
     require_bodies(model)
     bodies = np.array([model.body_names.index(body) for body, _ in PLACES])
     rotation = jnp.asarray(poses.rotation)[..., bodies, :, :]
-    factor = np.array([GENERIC[body][0] for body, _ in PLACES])[:, None]
-    joint = np.array([GENERIC[body][1] for body, _ in PLACES])
-    scale = jnp.asarray(model.scale_factors)[bodies] / factor
-    away = np.array([offset for _, offset in PLACES]) - joint
-    offset = jnp.asarray(model.child_translation)[bodies] + scale * away
-    offset = offset.astype(rotation.dtype)
+    offset = _offsets(model, PLACES).astype(rotation.dtype)
     turned = jnp.einsum(
         "...kij,kj->...ki", rotation, offset, precision=jax.lax.Precision.HIGHEST
     )
     return turned + jnp.asarray(poses.position)[..., bodies, :]
+
+
+def with_keypoints(model: Model) -> Model:
+    """Replaces a model's markers by SIMSPINE's 37 keypoints.
+
+    Args:
+        model: With the bodies of Pose2Sim's full-body model, scaled or not.
+
+    Returns:
+        The model; its markers are ``simspine.NAMES``, in that order.
+
+    Raises:
+        ValueError: The model lacks one of the bodies.
+    """
+    places = {name: _ALL[name] for name in simspine.NAMES}
+    require_bodies(model)
+    marked = markers.with_markers(model, places)
+    return replace(marked, marker_offset=_offsets(model, tuple(places.values())))
+
+
+def _offsets(
+    model: Model, places: tuple[tuple[str, simspine_markers.Offset], ...]
+) -> Float[Array, "k 3"]:
+    """Returns places on the model's own bodies, m, scaled as these are."""
+    bodies = np.array([model.body_names.index(body) for body, _ in places])
+    generic = [GENERIC.get(body) for body, _ in places]
+    factor = np.array([1.0 if g is None else g[0] for g in generic])[:, None]
+    joint = np.array([(0.0, 0.0, 0.0) if g is None else g[1] for g in generic])
+    at_joint = np.array([g is not None for g in generic])[:, None]
+    scale = jnp.asarray(model.scale_factors)[bodies] / factor
+    away = np.array([offset for _, offset in places]) - joint
+    begin = jnp.where(at_joint, jnp.asarray(model.child_translation)[bodies], 0.0)
+    return begin + scale * away
 
 
 def require_bodies(model: Model) -> None:

@@ -66,3 +66,27 @@ SPINE_NAMES = tuple(SPINE_PARENTS)
 SPINE_LINKS = tuple((p, n) for n, p in SPINE_PARENTS.items() if p is not None)
 # The column itself, from the sacrum to the top of the skull.
 SPINE_CHAIN = SPINE_NAMES[: SPINE_NAMES.index("Head") + 1]
+
+# Falloff of each keypoint in object keypoint similarity, which is how far annotators
+# disagree on it, as a share of the person's size. Source: SpinePose's table.
+OKS_SIGMAS: dict[str, float] = {
+    "Hip": 0.07,
+    **dict.fromkeys(("Spine_01", "Spine_02", "Spine_03"), 0.1),
+    **dict.fromkeys(("Spine_04", "Spine_05"), 0.08),
+    "Neck": 0.04,
+    "Neck_02": 0.07,
+    "Neck_03": 0.06,
+    **dict.fromkeys(("Head", "Nose"), 0.026),
+    **dict.fromkeys(("REye", "LEye"), 0.025),
+    **dict.fromkeys(("REar", "LEar"), 0.035),
+    **dict.fromkeys(("RLatissimus", "LLatissimus"), 0.12),
+    **dict.fromkeys(("RClavicle", "LClavicle"), 0.07),
+    **dict.fromkeys(("RShoulder", "LShoulder"), 0.079),
+    **dict.fromkeys(("RElbow", "LElbow"), 0.072),
+    **dict.fromkeys(("RWrist", "LWrist"), 0.062),
+    **dict.fromkeys(("RHip", "LHip"), 0.107),
+    **dict.fromkeys(("RKnee", "LKnee"), 0.087),
+    **dict.fromkeys(("RAnkle", "LAnkle"), 0.089),
+    **dict.fromkeys(("RBigToe", "LBigToe", "RSmallToe", "LSmallToe"), 0.079),
+    **dict.fromkeys(("RHeel", "LHeel"), 0.079),
+}

