@@ -58,6 +58,11 @@ class CameraRig:
     image_size: Array
     fisheye: tuple[bool, ...] = struct.field(pytree_node=False, default=())
 
+    @property
+    def centres(self) -> Array:
+        """Places of the cameras in the world, m. Shape [C, 3]."""
+        return -(self.rotation * self.translation[:, :, None]).sum(axis=1)
+
 
 @struct.dataclass
 class MarkerTrajectory:

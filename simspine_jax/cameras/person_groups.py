@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from simspine_jax.cameras.person_pairs import WORST, centres_of, sizes_of
+from simspine_jax.cameras.person_pairs import WORST, sizes_of
 from simspine_jax.types import Array, CameraRig
 
 
@@ -129,7 +129,7 @@ def _meeting(
     ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     weight = confidence[..., None, None]
     apart = weight * (np.eye(3) - ray[..., :, None] * ray[..., None, :])
-    right = np.einsum("tgckij,cj->tgki", apart, centres_of(rig))
+    right = np.einsum("tgckij,cj->tgki", apart, np.asarray(rig.centres))
     known = (confidence > 0).sum(axis=2) >= 2
     matrix = np.where(known[..., None, None], apart.sum(axis=2), np.eye(3))
     # Rays that are parallel have no such place; the pull keeps it finite.

@@ -59,7 +59,7 @@ def costs_of(
     """Returns ``pair_costs`` of rays [T, C, P, K, 3]."""
     frames, cameras, people, _ = confidence.shape
     weight, turn = np.sqrt(confidence), np.asarray(rig.rotation, float)
-    centre = centres_of(rig)
+    centre = np.asarray(rig.centres, float)
     cost = np.full((frames, cameras, people, cameras, people), np.inf)
     for first in range(0, frames, _BLOCK):
         part = slice(first, first + _BLOCK)
@@ -108,12 +108,6 @@ def world_rays(
     shape = (cameras, frames, people, keypoints)
     by_frame = lambda a: np.moveaxis(a, 0, 1)
     return by_frame(world.reshape(*shape, 3)), by_frame(focal.reshape(shape))
-
-
-def centres_of(rig: CameraRig) -> np.ndarray:
-    """Returns the cameras' places in the world, m. Shape [C, 3]."""
-    turn, slide = np.asarray(rig.rotation, float), np.asarray(rig.translation, float)
-    return -np.einsum("cji,cj->ci", turn, slide)
 
 
 def sizes_of(pixels: np.ndarray, confidence: np.ndarray) -> np.ndarray:

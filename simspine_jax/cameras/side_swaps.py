@@ -167,7 +167,7 @@ class _Sides:
         picked = lambda a: a[:, :, index.T]
         self.ray, self.focal = picked(ray[:, :, 0]), picked(focal[:, :, 0])
         self.pixels, self.there = picked(pixels), picked(score > 0)
-        self.centre = person_pairs.centres_of(rig)
+        self.centre = np.asarray(rig.centres, float)
         self.turn = np.asarray(rig.rotation, float)
         self.typical = _LEAST_PX
 

@@ -194,7 +194,7 @@ class _Seen:
             rig, self.pixels[:, :, None], score[:, :, None]
         )
         self.ray, self.focal = ray[:, :, 0], focal[:, :, 0]
-        self.centre = person_pairs.centres_of(rig)
+        self.centre = np.asarray(rig.centres, float)
         self.turn = np.asarray(rig.rotation, float)
 
     def view(self, frames: np.ndarray, c: int) -> tuple[np.ndarray, ...]:

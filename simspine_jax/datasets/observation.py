@@ -57,6 +57,7 @@ class NoiseModel:
     wrong_px: tuple[float, float] = (30.0, 300.0)
 
 
+DEFAULT = NoiseModel()
 EXACT = NoiseModel(0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
 
 
@@ -93,7 +94,7 @@ def observe(
     points: Float[Array, "t 37 3"],
     key: jax.Array,
     rate_hz: float | Array,
-    noise: NoiseModel = NoiseModel(),
+    noise: NoiseModel = DEFAULT,
 ) -> Observed:
     """Sees SIMSPINE's 37 keypoints in every view.
 
@@ -161,17 +162,23 @@ def hidden_by_body(
     """
     weight, radius = _spheres()
     points = jnp.asarray(points)
-    centres = jnp.einsum("sk,tkj->tsj", weight.astype(points.dtype), points)
-    eye = -jnp.einsum("cji,cj->ci", rig.rotation, rig.translation)
-    ray = eye.astype(points.dtype)[None, :, None] - points[:, None]  # [t, c, k, 3]
+    centres = jnp.einsum("sk,tkj->stj", weight.astype(points.dtype), points)
+    eyes = jnp.asarray(rig.centres, points.dtype)
+    ray = eyes[None, :, None] - points[:, None]  # [t, c, k, 3]
     ray = ray / jnp.linalg.norm(ray, axis=-1, keepdims=True)
-    hidden = jnp.zeros(ray.shape[:-1], bool)
-    for s, r in enumerate(radius):
-        to = centres[:, None, s, None] - points[:, None]  # [t, 1, k, 3]
+
+    def behind(hidden, sphere):
+        centre, r = sphere
+        to = centre[:, None, None] - points[:, None]  # [t, 1, k, 3]
         along = jnp.sum(to * ray, axis=-1)
         aside = jnp.sum(to * to, axis=-1) - along**2
-        hidden |= (along > _CLEAR * r) & (aside < (_SEEN_THROUGH * r) ** 2)
-    return hidden
+        before = (along > _CLEAR * r) & (aside < (_SEEN_THROUGH * r) ** 2)
+        return hidden | before, None
+
+    nothing = jnp.zeros(ray.shape[:-1], bool)
+    radius = jnp.asarray(radius, points.dtype)
+    # One sphere after the other: all at once would fill the memory.
+    return jax.lax.scan(behind, nothing, (centres, radius))[0]
 
 
 def _drift(

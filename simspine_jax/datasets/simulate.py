@@ -188,8 +188,7 @@ def simulate_sequence(
         *(actions.NAMES.index(sequence.action), sequence.take),
     )
     to_ground = np.asarray(world_axes.TO_GROUND["z"])
-    eyes = -np.einsum("cji,cj->ci", rig.rotation, rig.translation) @ to_ground.T
-    centre = eyes.mean(axis=0)
+    centre = to_ground @ np.asarray(rig.centres).mean(axis=0)
     motion = action_motion.draw_motion(
         subject,
         actions.action_named(sequence.action),
