@@ -1,7 +1,7 @@
 """Joint coordinates of an action: a bounded spline or a captured clip, and a path.
 
 Notation: F free coordinates, T frames; R = Ry(heading) Rz(tilt) Rx(list) Ry(turn) is
-the pelvis in ground (X forward, Y up, Z right), a clip's own heading being taken out.
+the pelvis in ground (X forward, Y up, Z right), a clip's mean heading being taken out.
 
 A cubic B-spline lies in the convex hull of its control points, so that one whose
 control points keep to the joint limits does, too (de Boor 1978).
@@ -32,6 +32,7 @@ _STRAY_M, _STRAY_RAD, _STRAY_S = 0.15, 0.5, 2.0
 _SPOT_M = 0.6
 _HALF_AXES_M = (0.8, 1.6)  # of the ellipse that is walked along
 _SPEED = (0.85, 1.15)  # of a clip's own
+_ALIKE = 2.0  # times the least distance of two frames that close a cycle
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class BaseClip:
     """A captured clip made ready for replay.
 
     Attributes:
-        q: Free coordinates, without the clip's own place and heading. Shape [T, F].
+        q: Free coordinates, without the clip's own place and mean heading. [T, F].
         rate_hz: Frames per second.
         speed_m_s: Mean speed of the pelvis along the floor.
         loops: Whether the last frame leads to the first; else it is replayed there
@@ -58,7 +59,8 @@ def base_clip(model: Model, motion: Motion, *, loops: bool) -> BaseClip:
     Args:
         model: Whose coordinates the motion has.
         motion: At least four frames.
-        loops: Whether the last frame leads to the first.
+        loops: Whether the motion repeats itself; it is then cut to the frames between
+            two that are alike, at least half of it apart.
 
     Raises:
         ValueError: The model's pelvis does not turn by tilt, list and rotation.
@@ -66,14 +68,26 @@ def base_clip(model: Model, motion: Motion, *, loops: bool) -> BaseClip:
     turns, place = _root(model)
     q = np.array(model.free_of(np.asarray(motion.q)))
     attitude = Rotation.from_euler("ZXY", q[:, turns])
-    forward = attitude.apply([1.0, 0.0, 0.0])
-    heading = np.arctan2(-forward[:, 2], forward[:, 0])
-    plain = Rotation.from_euler("Y", -heading[:, None]) * attitude
+    forward = attitude.apply([1.0, 0.0, 0.0]).mean(axis=0)
+    heading = np.arctan2(-forward[2], forward[0])
+    plain = Rotation.from_euler("Y", -heading) * attitude
     step = np.diff(q[:, [place[0], place[2]]], axis=0)
     speed = float(np.linalg.norm(step, axis=1).mean() * motion.rate_hz)
     q[:, turns] = np.unwrap(plain.as_euler("ZXY"), axis=0)
     q[:, place] = 0.0
-    return BaseClip(np.unwrap(q, axis=0), motion.rate_hz, speed, loops)
+    q = np.unwrap(q, axis=0)
+    return BaseClip(_cycle(q) if loops else q, motion.rate_hz, speed, loops)
+
+
+def _cycle(q: np.ndarray) -> np.ndarray:
+    """Returns the most frames between two that are nearly as alike as any."""
+    apart = np.linalg.norm(q[:, None] - q, axis=2)
+    frame = np.arange(len(q))
+    length = frame - frame[:, None]
+    apart[length < len(q) // 2] = np.inf
+    alike = apart <= _ALIKE * apart.min()
+    first, last = np.unravel_index(np.argmax(np.where(alike, length, 0)), apart.shape)
+    return q[first : last + 1]
 
 
 def limits(model: Model) -> tuple[np.ndarray, np.ndarray]:
@@ -102,8 +116,8 @@ def draw_motion(
     Args:
         model: The subject.
         action: What to do.
-        clips: Captured clips by name; an action whose clips are all missing swings
-            about its posture.
+        clips: Captured clips by name. An action with a posture of its own takes one of
+            its clips or the posture; one whose clips are all missing the posture.
         frames: How many, at least 1.
         rate_hz: Frames per second.
         centre_m: Where in ground (X, Z) the person is, m.
@@ -120,8 +134,12 @@ def draw_motion(
     times = np.arange(frames) / rate_hz
     low, high = limits(model)
     names = model.free_coordinate_names
-    known = [clips[name] for name in action.clips if name in clips]
-    clip = known[rng.integers(len(known))] if known else None
+    known: list[BaseClip | None] = [
+        clips[name] for name in action.clips if name in clips
+    ]
+    if not known or (action.posture and not action.walks):
+        known.append(None)
+    clip = known[rng.integers(len(known))]
     posture, swing = _centres(model, action, clip is not None)
     drawn = _spline(rng, posture, swing, low, high, times, action.tempo_s)
     speed = 0.0

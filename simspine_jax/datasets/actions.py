@@ -21,8 +21,8 @@ class Action:
         swing: Half-width of the swing about the posture, where it differs from
             ``SWING``, rad.
         tempo_s: Time between the knots of the spline, s.
-        clips: Captured clips of which one replaces the posture; its swing is then
-            added to the clip.
+        clips: Captured clips that may stand in for the posture; on top of them the
+            swing is ``CLIP_SWING``.
         walks: Whether the person goes along a path; else stays on the spot.
         held: Coordinates that follow the posture even where a clip plays.
     """
@@ -71,7 +71,8 @@ _SEAT = {
     "L5_S1_Flex_Ext": -0.08,
 }
 _TO_HEAD = {"arm_flex_r": 0.9, "arm_add_r": -0.5, "arm_rot_r": 0.3, "elbow_flex_r": 2.2}
-_WALK = ("walk",)
+_WALK = ("walk", "test_freebvh")
+_DANCE = ("dance_a", "dance_b", "punch", "jump")
 
 ACTIONS = (
     Action("Directions", {"arm_flex": 0.4, "elbow_flex": 0.6}, _GESTURE),
@@ -94,7 +95,7 @@ ACTIONS = (
         {"L5_S1_Flex_Ext": 0.1, "L5_S1_axial_rotation": 0.1},
         0.8,
     ),
-    Action("Posing", {}, {**_GESTURE, "hip_flexion": 0.2}, 0.9, ("dance_a", "dance_b")),
+    Action("Posing", {}, {**_GESTURE, "hip_flexion": 0.2}, 0.9, _DANCE),
     Action(
         "Purchases",
         {
@@ -113,6 +114,7 @@ ACTIONS = (
         {**_SEAT, "hip_flexion": 1.1, "knee_angle": 1.3},
         {"hip_flexion": 0.9, "knee_angle": 1.1, "pelvis_tilt": 0.3},
         1.5,
+        ("test_mocapbank",),
     ),
     Action("Smoking", {**_SEAT, **_TO_HEAD}, {"arm_flex_r": 0.6, "elbow_flex_r": 0.6}),
     Action("Waiting", {}, {"hip_adduction": 0.12, "pelvis_list": 0.1}, 1.0),
@@ -125,7 +127,7 @@ ACTIONS = (
         True,
         ("arm_flex_r", "arm_add_r", "arm_rot_r", "elbow_flex_r"),
     ),
-    Action("Walking", {}, {}, 0.6, ("walk", "run"), True),
+    Action("Walking", {}, {}, 0.6, (*_WALK, "run"), True),
     Action(
         "WalkTogether",
         {},

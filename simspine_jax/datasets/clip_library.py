@@ -7,8 +7,8 @@ from simspine_jax.datasets.action_motion import BaseClip, base_clip
 from simspine_jax.fitting.retarget import retarget
 from simspine_jax.io.clip import Clip
 
-# Clips whose last frame leads to the first.
-LOOPS = ("walk", "run")
+# Clips of a gait, which repeat themselves.
+LOOPS = ("walk", "run", "test_freebvh")
 
 
 def base_clips(model: Model, clips: Iterable[Clip]) -> dict[str, BaseClip]:

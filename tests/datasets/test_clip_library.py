@@ -21,5 +21,5 @@ def test_clips_come_by_name_and_know_whether_they_loop(pose2sim_08):
     assert 0.8 < found["walk"].speed_m_s < 1.6
     for clip, source in zip(found.values(), captured, strict=True):
         assert clip.rate_hz == source.rate_hz
-        assert len(clip.q) == len(source.positions)
+        assert 0.85 * len(source.positions) < len(clip.q) <= len(source.positions)
         assert np.isfinite(clip.q).all()
