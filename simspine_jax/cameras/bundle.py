@@ -3,10 +3,13 @@
 Notation: camera c of the given rig moves by a rotation vector w (rad) and a
 displacement d (m), both in its own frame: ``X_c = exp(w) (R X + t) + d``, so w turns it
 about its own centre and d moves that centre by the length of d. A last parameter g,
-where there is one, scales its focal length by ``exp(g)``. Point l is seen with a miss
-e (px), the lens included.
+where there is one, scales its focal length by ``exp(g)``. Keypoint k may have a bias
+b_ck (px) in camera c: a detector puts a knee seen from behind elsewhere than one seen
+from the front. Point l, of keypoint k, is seen with a miss e (px), its projection, lens
+included, and b_ck less the observation.
 
-    cost = sum_cl rho(weight_cl |e_cl|^2) + sum_c (change_c / sd)^2
+    cost = sum_cl rho(weight_cl |e_cl|^2)
+           + sum_c (change_c / sd)^2 + sum_ck (b_ck / sd)^2
 
 with rho Huber's loss. Gauss-Newton's matrix has one block U for each camera, one V for
 each point and W between them; each step solves the Schur complement
@@ -45,6 +48,9 @@ class Problem(NamedTuple):
         reach: Miss in SDs beyond which Huber's loss is linear.
         pull: 1 over the variance of each parameter of a camera about the given
             calibration. Shape [P], P = 6 or 7.
+        bias_pull: 1 over the variance of each component of a keypoint's bias, 1/px^2;
+            None for no biases. Shape [K, 2].
+        keypoint: Which keypoint each point is, where there are biases. Shape [L].
     """
 
     rig: CameraRig
@@ -52,6 +58,8 @@ class Problem(NamedTuple):
     weight: Array
     reach: Array | float
     pull: Array
+    bias_pull: Array | None = None
+    keypoint: Array | None = None
 
 
 class Adjusted(NamedTuple):
@@ -59,11 +67,13 @@ class Adjusted(NamedTuple):
 
     Attributes:
         change: Of each camera: w, d and perhaps g. Shape [C, P].
+        bias: Of each camera's keypoints, px; K = 0 without biases. Shape [C, K, 2].
         points: World points, m. Shape [3, L].
         steps: Steps tried.
     """
 
     change: Array
+    bias: Array
     points: Array
     steps: int
 
@@ -92,6 +102,7 @@ def moved(rig: CameraRig, change: Float[Array, "c p"]) -> CameraRig:
 def adjust(
     problem: Problem,
     change: Float[Array, "c p"],
+    bias: Float[Array, "c k 2"],
     points: Float[Array, "3 l"],
     max_steps: int,
 ) -> Adjusted:
@@ -100,16 +111,19 @@ def adjust(
     Args:
         problem: Observations and weights.
         change: First guess of the cameras' changes.
+        bias: First guess of the biases; K = 0 without.
         points: First guess of the points, m.
         max_steps: Steps to try at most.
     """
-    change, points = jnp.asarray(change), jnp.asarray(points)
+    change, bias, points = (jnp.asarray(a) for a in (change, bias, points))
+    own, biases = change.shape[1], bias.shape
+    change = jnp.concatenate([change, bias.reshape(len(change), -1)], axis=1)
     cost, damping, steps = float(_cost(problem, change, points)), _FIRST_DAMPING, 0
     while steps < max_steps and damping < _MOST_DAMPING:
         steps += 1
         cameras, spots = _step(problem, change, points, damping)
         new = float(_cost(problem, cameras, spots))
-        size = float(jnp.max(jnp.abs(cameras - change)))
+        size = float(jnp.max(jnp.abs(cameras - change)[:, :own]))
         if new <= cost:
             change, points, cost = cameras, spots, new
             damping = max(damping * _LESS, _LEAST_DAMPING)
@@ -117,7 +131,7 @@ def adjust(
             damping *= _MORE
         if size < _SETTLED:
             break
-    return Adjusted(change, points, steps)
+    return Adjusted(change[:, :own], change[:, own:].reshape(biases), points, steps)
 
 
 def _rotations(vectors: Float[Array, "c 3"]) -> Array:
@@ -137,11 +151,26 @@ def _rotations(vectors: Float[Array, "c 3"]) -> Array:
 def _misses(
     problem: Problem, lens: pinhole.Lens, change: Array, points: Array
 ) -> Array:
-    """Returns projections less observations, px. Shape [2, C, L]."""
-    rig = moved(problem.rig, change)
+    """Returns projections with biases less observations, px. Shape [2, C, L].
+
+    The change of a camera has its own parameters first, its biases after them.
+    """
+    own = len(problem.pull)
+    rig = moved(problem.rig, change[:, :own])
     x, y, _ = pinhole.in_cameras(rig, points)
     u, v = pinhole.to_pixels(rig, *pinhole.distort(lens, x, y))
-    return jnp.stack([u - problem.pixels[..., 0], v - problem.pixels[..., 1]])
+    miss = jnp.stack([u - problem.pixels[..., 0], v - problem.pixels[..., 1]])
+    if problem.bias_pull is None:
+        return miss
+    bias = change[:, own:].reshape(len(change), *problem.bias_pull.shape)
+    return miss + jnp.moveaxis(bias[:, problem.keypoint], 2, 0)
+
+
+def _pull(problem: Problem) -> Array:
+    """Returns that of all parameters of a camera, biases included."""
+    if problem.bias_pull is None:
+        return jnp.asarray(problem.pull)
+    return jnp.concatenate([problem.pull, jnp.ravel(problem.bias_pull)])
 
 
 @jax.jit
@@ -149,7 +178,7 @@ def _cost(problem: Problem, change: Array, points: Array) -> Array:
     miss = _misses(problem, pinhole.lens_of(problem.rig), change, points)
     square = problem.weight * jnp.sum(miss**2, axis=0)
     huber, _ = robust.apply(RobustLoss("huber", jnp.asarray(problem.reach)), square)
-    return jnp.sum(huber) + jnp.sum(problem.pull[None] * change**2)
+    return jnp.sum(huber) + jnp.sum(_pull(problem)[None] * change**2)
 
 
 @jax.jit
@@ -182,11 +211,12 @@ def _step(
     v = jnp.einsum("izcl,jzcl,cl->ijl", by_point, by_point, weight)
     w = jnp.einsum("pzcl,izcl,cl->cpil", by_camera, by_point, weight)
     pull_camera = jnp.einsum("pzcl,zcl,cl->cp", by_camera, e, weight)
-    pull_camera = pull_camera + problem.pull[None] * change
+    prior = _pull(problem)[None]
+    pull_camera = pull_camera + prior * change
     pull_point = jnp.einsum("izcl,zcl,cl->il", by_point, e, weight)
 
     eye = jnp.eye(count, dtype=u.dtype)[None]
-    u = u * (1 + damping * eye) + problem.pull[None, :, None] * eye
+    u = u * (1 + damping * eye) + prior[..., None] * eye
     more = 1 + damping
     entries = (
         v[0, 0] * more,

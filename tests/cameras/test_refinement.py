@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simspine_jax.cameras import bundle, pinhole, refinement
+from simspine_jax.cameras import bundle, held_out, pinhole, refinement
 from simspine_jax.cameras.refinement import Refined, RefinementOptions, refine
 from simspine_jax.cameras.triangulation import triangulate
 from simspine_jax.fitting.people import main_person
@@ -91,7 +91,8 @@ def apart(rig: CameraRig, other: CameraRig) -> tuple[np.ndarray, np.ndarray, flo
 
 def test_held_out_error_falls_to_that_of_the_true_rig(rig, detections, refined):
     best = triangulate(rig, detections)
-    least = best.reprojection_error[3::4][best.used_views[3::4]].mean()
+    held = held_out.frames(FRAMES, 0.25)
+    least = best.reprojection_error[held][best.used_views[held]].mean()
     assert refined.before.mean_px > 2 * least
     assert refined.after.mean_px < 1.05 * least
     assert refined.after.median_px < refined.before.median_px
@@ -162,8 +163,7 @@ def test_inputs_stay_and_results_repeat(wrong, detections, refined):
 
 def test_points_are_drawn_from_the_frames_that_are_not_held_out(rig, detections):
     solved, options = triangulate(rig, detections), RefinementOptions(max_points=200)
-    held = refinement._held_out(FRAMES, options)
-    np.testing.assert_array_equal(np.flatnonzero(held), np.arange(3, FRAMES, 4))
+    held = held_out.frames(FRAMES, options.held_out)
     problem, points, real = refinement._problem(rig, detections, solved, ~held, options)
     assert real == 200
     assert points.shape == (3, 200)
@@ -173,24 +173,73 @@ def test_points_are_drawn_from_the_frames_that_are_not_held_out(rig, detections)
     assert not drawn & {tuple(p) for p in solved.points[held].reshape(-1, 3)}
 
 
+def test_frames_that_judge_are_stretches():
+    held = held_out.frames(100, 0.25)
+    np.testing.assert_array_equal(
+        np.flatnonzero(held), [*range(19, 31), *range(69, 81)]
+    )
+    for frames, share in ((8, 0.25), (60, 0.5), (1000, 0.1)):
+        assert held_out.frames(frames, share).mean() == pytest.approx(share, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def biased(detections) -> tuple[Detections2D, np.ndarray]:
+    """What a view adds to a keypoint, SD 5 px, and detections with it."""
+    rng = np.random.default_rng(8)
+    bias = rng.normal(0.0, 5.0, size=(4, KEYPOINTS, 2))
+    return detections.replace(points=detections.points + bias), bias
+
+
+def test_biases_of_a_detector_do_not_move_the_cameras(rig, wrong, biased):
+    seen, bias = biased
+    found = refine(wrong, seen)
+    plain = refine(wrong, seen, RefinementOptions(bias_px=0.0))
+    np.testing.assert_array_equal(plain.bias_px, 0.0)
+    assert plain.unbiased == plain.after
+    assert found.unbiased.mean_px < 0.6 * plain.after.mean_px
+    angle, distance, _ = apart(found.rig, rig)
+    plain_angle, plain_distance, _ = apart(plain.rig, rig)
+    assert angle.mean() < 0.7 * plain_angle.mean()
+    assert distance.mean() < 0.7 * plain_distance.mean()
+    first_angle, first_distance, _ = apart(wrong, rig)
+    assert angle.mean() < 0.7 * first_angle.mean()
+    assert distance.mean() < first_distance.mean()
+    # What a displacement of the keypoint in the world explains is not found.
+    assert np.corrcoef(found.bias_px.ravel(), bias.ravel())[0, 1] > 0.6
+
+
+def test_biases_are_taken_out_of_what_was_seen(detections):
+    bias = np.ones((4, KEYPOINTS, 2)) * [2.0, -3.0]
+    confidence = np.array(detections.confidence)
+    confidence[0, 0, 0] = 0.0
+    some = detections.replace(confidence=confidence)
+    clean = refinement.without_bias(some, bias)
+    moved = np.asarray(some.points) - clean.points
+    np.testing.assert_array_equal(moved[0, 0, 0], 0.0)
+    np.testing.assert_allclose(moved[1:], np.broadcast_to(bias, moved[1:].shape))
+    assert refinement.without_bias(some, np.zeros((4, 0, 2))) is some
+
+
 def test_a_step_is_that_of_the_dense_equations(rig, wrong, truth):
-    points = truth[::20].reshape(-1, 3).T
-    seen = pinhole.by_camera(pinhole.project(rig, truth[::20]))
+    points = truth[::30].reshape(-1, 3).T
+    seen = pinhole.by_camera(pinhole.project(rig, truth[::30]))
     rng = np.random.default_rng(5)
     weight = (rng.random(seen.shape[:2]) < 0.8) / 4.0
     weight[:2] = 0.25
-    pull = np.array([1e3] * 6 + [1e4])
-    problem = bundle.Problem(wrong, seen, weight, 1e6, pull)
-    change = jnp.asarray(1e-3 * rng.normal(size=(4, 7)))
+    pull, bias_pull = np.array([1e3] * 6 + [1e4]), np.full((3, 2), 0.04)
+    keypoint = np.arange(points.shape[1]) % 3
+    problem = bundle.Problem(wrong, seen, weight, 1e6, pull, bias_pull, keypoint)
+    change = jnp.asarray(1e-3 * rng.normal(size=(4, 13)))
+    all_pulls = jnp.concatenate([pull, bias_pull.ravel()])
     ours, spots = bundle._step(problem, change, jnp.asarray(points), 0.0)
 
     lens = pinhole.lens_of(wrong)
 
     @jax.jit
     def rows(flat):
-        moves, places = flat[:28].reshape(4, 7), flat[28:].reshape(3, -1)
+        moves, places = flat[:52].reshape(4, 13), flat[52:].reshape(3, -1)
         miss = bundle._misses(problem, lens, moves, places) * jnp.sqrt(weight)[None]
-        prior = moves * jnp.sqrt(pull)[None]
+        prior = moves * jnp.sqrt(all_pulls)[None]
         return jnp.concatenate([miss.reshape(-1), prior.reshape(-1)])
 
     flat = jnp.concatenate([change.reshape(-1), jnp.asarray(points).reshape(-1)])
@@ -198,8 +247,8 @@ def test_a_step_is_that_of_the_dense_equations(rig, wrong, truth):
         np.asarray(jax.jit(jax.jacfwd(rows))(flat)), -rows(flat), rcond=None
     )
     whole = np.asarray(flat) + step[0]
-    np.testing.assert_allclose(ours.reshape(-1), whole[:28], atol=1e-7)
-    np.testing.assert_allclose(spots.reshape(-1), whole[28:], atol=1e-7)
+    np.testing.assert_allclose(ours.reshape(-1), whole[:52], atol=1e-7)
+    np.testing.assert_allclose(spots.reshape(-1), whole[52:], atol=1e-7)
 
 
 def some_of(rig: CameraRig, count: int) -> CameraRig:
@@ -233,6 +282,7 @@ def test_too_few_points_are_refused(rig, detections):
         ({"huber_sds": 0.0}, "huber_sds must be positive"),
         ({"rotation_deg": float("nan")}, "rotation_deg must be positive"),
         ({"max_points": 3}, "max_points must be at least 50"),
+        ({"bias_px": -1.0}, "bias_px must be 0 or more"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
         ({"held_out": 0.9}, "held_out must be above 0 and at most 0.5"),
     ],
@@ -253,7 +303,11 @@ def test_a_real_capture_becomes_better(pose2sim_08):
         main.keypoint_names[:KEYPOINTS],
         main.rate_hz,
     )
-    found = refine(rig.replace(names=names), cut)
+    same = rig.replace(names=names)  # pyright: ignore[reportAttributeAccessIssue]
+    found = refine(same, cut)
     assert found.after.mean_px < 0.75 * found.before.mean_px
     assert found.after.median_px < 0.75 * found.before.median_px
     assert found.after.agreeing >= 0.9 * found.before.agreeing
+    assert found.unbiased.mean_px < 0.9 * found.after.mean_px
+    assert found.unbiased.median_px < 0.9 * found.after.median_px
+    assert found.unbiased.agreeing >= 0.95 * found.after.agreeing
