@@ -31,8 +31,8 @@ class Lens(NamedTuple):
     """Distortion of C cameras, ready for arrays of shape [C, L].
 
     Attributes:
-        coefficients: k1 k2 p1 p2 k3 k4 k5 k6, or of a fisheye k1 to k4. Shape
-            [8, C, 1].
+        coefficients: k1 k2 p1 p2 k3 [k4 k5 k6], or of a fisheye k1 to k4. Shape
+            [D, C, 1], D = 5 or 8.
         limit: Valid radius, inf for no limit; of a fisheye an angle. Shape [C, 1].
         fisheye: Which cameras are fisheyes.
     """
@@ -55,7 +55,7 @@ def lens_of(rig: CameraRig) -> Lens:
             f"a camera has {count} distortion coefficients; OpenCV's models that are "
             "known here have 4, 5 or 8"
         )
-    padded = jnp.pad(given, ((0, 0), (0, 8 - count)))
+    padded = jnp.pad(given, ((0, 0), (0, max(5, count) - count)))
     fisheye = rig.fisheye or (False,) * given.shape[0]
     lens = Lens(padded.T[:, :, None], jnp.full((given.shape[0], 1), jnp.inf), fisheye)
     return lens._replace(limit=jax.lax.stop_gradient(_valid_radius(lens)))
@@ -165,7 +165,9 @@ def undistorted(
     xd = (u - m[:, 0, 2] - m[:, 0, 1] * yd) / m[:, 0, 0]
     still = jax.lax.stop_gradient((lens.coefficients, lens.limit, xd, yd))
     fixed = Lens(still[0], still[1], lens.fisheye)
-    tiny = 4 * jnp.finfo(xd.dtype).eps
+    # Newton's steps square the error: one more is left, below, after those that are
+    # larger than the root of rounding.
+    small = jnp.sqrt(4 * jnp.finfo(xd.dtype).eps)
 
     def step(state):
         x, y, _, count = state
@@ -173,7 +175,7 @@ def undistorted(
         return x + dx, y + dy, jnp.max(jnp.abs(dx) + jnp.abs(dy)), count + 1
 
     def moving(state):
-        return (state[2] > tiny) & (state[3] < _NEWTON_STEPS)
+        return (state[2] > small) & (state[3] < _NEWTON_STEPS)
 
     start = (still[2], still[3], jnp.asarray(jnp.inf, xd.dtype), 0)
     x, y, _, _ = jax.lax.while_loop(moving, step, start)
@@ -218,13 +220,16 @@ def _newton(lens: Lens, x, y, xd, yd) -> tuple[Array, Array]:
 
 
 def _brown(lens: Lens, x: Array, y: Array) -> tuple[Array, Array]:
-    k1, k2, p1, p2, k3, k4, k5, k6 = lens.coefficients
+    k1, k2, p1, p2, k3, *rational = lens.coefficients
     s = x * x + y * y
     top = lens.limit**2
     outside = s > top
     shrink = jnp.where(outside, jnp.sqrt(top / jnp.where(outside, s, 1.0)), 1.0)
     s = jnp.where(outside, top, s)
-    radial = (1 + s * (k1 + s * (k2 + s * k3))) / (1 + s * (k4 + s * (k5 + s * k6)))
+    radial = 1 + s * (k1 + s * (k2 + s * k3))
+    if rational:
+        k4, k5, k6 = rational
+        radial = radial / (1 + s * (k4 + s * (k5 + s * k6)))
     a, b = shrink * x, shrink * y
     return (
         x * radial + 2 * p1 * a * b + p2 * (s + 2 * a * a),
@@ -247,7 +252,8 @@ def _fisheye(lens: Lens, x: Array, y: Array) -> tuple[Array, Array]:
 def _valid_radius(lens: Lens) -> jax.Array:
     """Radius (fisheye: angle) up to which the distorted radius grows. [C, 1]."""
     radius = jnp.linspace(0.0, _WIDEST, _GRID)[None].astype(lens.coefficients.dtype)
-    k = lens.coefficients[..., :1]  # [8, C, 1]
+    k = lens.coefficients[..., :1]  # [D, C, 1]
+    k = jnp.pad(k, ((0, 8 - len(k)), (0, 0), (0, 0)))
     s = radius * radius
     over = 1 + s * (k[0] + s * (k[1] + s * k[4]))
     under = 1 + s * (k[5] + s * (k[6] + s * k[7]))
