@@ -11,10 +11,25 @@ aniposelib. Expected on 2 cores: ratio_svd_loop at least 20, ratio_svd_loop_host
 least 10, peak memory below 2 GB. Five minutes; ``triangulation,tiny`` takes one.
 
     python -m experiments.benchmark --config=configs/benchmark.py:triangulation
+
+``capture`` compares reprojection errors on Pose2Sim's balancing capture with
+Pose2Sim's, where it is installed; it says how to install it. Expected:
+reprojection_px_mean_ours_same_views and _ours_its_rule at most _pose2sim, over at least
+as many observations. Two minutes; ``capture,tiny`` takes 24 frames and no Pose2Sim.
+
+    python -m experiments.benchmark --config=configs/benchmark.py:capture
+
+``full_size`` is 0.535 M instants of four views, from files of detections to files of
+points and motion. Expected on 2 cores: seconds below 600, peak memory below 4 GB; 4 GB
+of files in the workdir. ``full_size,tiny`` takes four short sequences.
+
+    python -m experiments.benchmark --config=configs/benchmark.py:full_size
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
+from configs import _capture as _capture_fields
 from configs import compare_opensim
 
 
@@ -22,10 +37,14 @@ def get_config(arg: str = "") -> ConfigDict:
     """Returns the configuration; ``arg`` is empty or one of the variants above."""
     if arg in ("triangulation", "triangulation,tiny"):
         return _triangulation(tiny=arg.endswith("tiny"))
+    if arg in ("capture", "capture,tiny"):
+        return _capture(tiny=arg.endswith("tiny"))
+    if arg in ("full_size", "full_size,tiny"):
+        return _full_size(tiny=arg.endswith("tiny"))
     if arg not in ("", "ik", "tiny"):
         raise ValueError(
             f"configs/benchmark.py has no variant {arg!r}; try ik, tiny, "
-            "triangulation or triangulation,tiny"
+            "triangulation, capture or full_size, the last three also with ,tiny"
         )
     tiny = arg == "tiny"
     config = compare_opensim.get_config("tiny" if tiny else "").unlock()
@@ -67,5 +86,36 @@ def _triangulation(*, tiny: bool) -> ConfigDict:
     config.ransac_points = 10 if tiny else 100  # aniposelib's is slower still
     sizes = (4_096, 8_192, 16_384, 32_768, 65_536)
     config.block_points = sizes[:1] if tiny else sizes
+    config.lock()
+    return config
+
+
+def _capture(*, tiny: bool) -> ConfigDict:
+    config = ConfigDict()
+    config.what = "capture"
+    config.float64 = True
+    _capture_fields.add(config)
+    config.frames = 24 if tiny else 0  # the first so many; 0 is all
+    config.left_out = ("LEye", "REye", "LEar", "REar")  # not in Pose2Sim's skeleton
+    config.pose2sim = not tiny
+    config.lock()
+    return config
+
+
+def _full_size(*, tiny: bool) -> ConfigDict:
+    config = ConfigDict()
+    config.what = "full_size"
+    config.float64 = True
+    config.float64_points = False  # how points are computed and stored
+    # Fields of SimulationOptions: 7 subjects x 15 actions x 2 takes.
+    config.simulation = ConfigDict({"takes": 2, "frames": 2550, "seed": 0})
+    config.simulation.subjects = placeholder(tuple)
+    config.simulation.actions = placeholder(tuple)
+    config.judged = 15  # sequences compared with their truth
+    if tiny:
+        config.simulation.update({"takes": 1, "frames": 60})
+        config.simulation.subjects = ("S1", "S9")
+        config.simulation.actions = ("Greeting", "Walking")
+        config.judged = 2
     config.lock()
     return config

@@ -1,27 +1,36 @@
-"""Fit of joint angles to a marker trial.
+"""Fit of joint angles to 2D detections or to a marker trial.
 
-The default is the real balancing trial of Pose2Sim (21 markers, 100 frames) on its
-scaled full-body model, with the marker weights of its set-up but without the
-coordinate task of that set-up, which would hold the lumbar spine straight.
+The default is the real balancing capture of Pose2Sim (four cameras, 100 frames):
+OpenPose's keypoints are triangulated and fitted with its scaled full-body model, with
+the marker weights of its set-up but without the coordinate task of that set-up, which
+would hold the lumbar spine straight.
 
     python -m experiments.fit_ik
+    python -m experiments.fit_ik --config.model=a.osim --config.calibration=b.toml \
+        --config.detections=c
     python -m experiments.fit_ik --config.model=a.osim --config.trc=b.trc
 
-Expected: marker RMS near 34 mm, within a minute on two cores. ``tiny`` fits a few
-frames with few restarts, to see that everything runs; its fit is not the best one.
+Expected: marker RMS near 31 mm, within a minute on two cores. ``markers`` fits the
+markers that Pose2Sim triangulated from the same capture. ``tiny`` fits a few frames
+with few restarts, to see that everything runs; its fit is not the best one.
 """
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs import _fit
+from configs import _capture, _fit
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Returns the default or, for "tiny", the smallest run."""
-    if arg not in ("", "tiny"):
-        raise ValueError(f"configs/fit_ik.py has no variant {arg!r}; it has tiny")
+    """Returns the default, "markers", or, for "tiny", the smallest run."""
+    if arg not in ("", "markers", "tiny"):
+        raise ValueError(
+            f"configs/fit_ik.py has no variant {arg!r}; it has markers, tiny"
+        )
     config = _fit.trial(tiny=arg == "tiny")
+    # A trial of markers; else the capture below. "demo" is the built-in trial.
+    config.trc = "demo" if arg == "markers" else placeholder(str)
+    _capture.add(config)
     config.ik.noise_m = placeholder(float)  # of a marker component; else estimated
     config.ik.covariance = True  # for the 95 % intervals
     # Prior along time: acceleration, velocity, or none (every frame alone, as OpenSim

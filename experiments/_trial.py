@@ -4,18 +4,29 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from experiments._points import Points
     from simspine_jax import IkTasks, MarkerTrajectory, Model
 
 _DEMO = "Pose2Sim/S00_Demo_BatchSession/S00_P00_SingleParticipant/S00_P00_OpenSim"
 _MODEL = ("pose2sim-0.8.4", f"{_DEMO}/Model_Pose2Sim_body25b_scaled.osim")
 _SETUP = ("pose2sim-0.8.4", "Pose2Sim/OpenSim_Setup/IK_Setup_Pose2Sim_Body25b.xml")
 _TRC = ("pose2sim-0.4.15", "Pose2Sim/Demo/opensim/Balancing_for_IK.trc")
+
+
+@dataclass(frozen=True)
+class Markers:
+    """What was observed, where it comes from, and the files that were read."""
+
+    trajectory: "MarkerTrajectory"
+    source: Path
+    files: tuple[Path, ...]
+    points: "Points | None" = None  # where they were triangulated
 
 
 @dataclass(frozen=True)
@@ -26,33 +37,33 @@ class Trial:
     trajectory: "MarkerTrajectory"
     tasks: "IkTasks | None"
     model_path: Path
-    trc_path: Path
+    source: Path
     files: tuple[Path, ...]
+    points: "Points | None" = None
 
 
-def load(config: Any) -> Trial:
+def load(config: Any, observe: Callable[[Any], Markers] | None = None) -> Trial:
     """Reads the files that the configuration names, or the demo's.
 
     Args:
-        config: Fields ``model``, ``trc``, ``setup``, ``markers``, ``frames`` and
-            ``keep_coordinate_tasks``.
+        config: Fields ``model``, ``setup``, ``markers``, ``frames`` and
+            ``keep_coordinate_tasks``, and what ``observe`` takes.
+        observe: Gives the markers; None reads the file that ``config.trc`` names, or
+            the demo's where that is None or "demo".
 
     Raises:
         ValueError: A file cannot be used; one sentence says why.
         FileNotFoundError: A file is not there.
     """
     import simspine_jax as sj
-    from simspine_jax.io import trc
 
     model_path = _path(config.model, _MODEL)
-    trc_path = _path(config.trc, _TRC)
     wants_setup = config.setup or not config.model
     setup = _path(config.setup, _SETUP) if wants_setup else None
     say(f"model   {model_path}")
     model = sj.load_model(model_path, config.markers)
-    say(f"trial   {trc_path}")
-    trajectory: Any = sj.read_trc(trc_path)
-    trc.require_human_size(trajectory, trc_path)
+    observed = (observe or _marker_file)(config)
+    trajectory: Any = observed.trajectory
     tasks = sj.read_ik_setup(setup, model) if setup else None
     if tasks is not None and not config.keep_coordinate_tasks:
         tasks = tasks.without_coordinate_tasks()
@@ -66,12 +77,14 @@ def load(config: Any) -> Trial:
     index = [trajectory.names.index(n) for n in shared]
     if shared and not trajectory.valid[:, index].any():
         raise ValueError(
-            f"{trc_path}: none of the {len(shared)} markers that the model has is "
-            "seen in any frame"
+            f"{observed.source}: none of the {len(shared)} markers that the model has "
+            "is seen in any frame"
         )
     extra = [Path(config.markers)] if config.markers else []
-    files = (model_path, trc_path, *([setup] if setup else []), *extra)
-    return Trial(model, trajectory, tasks, model_path, trc_path, files)
+    files = (model_path, *observed.files, *([setup] if setup else []), *extra)
+    return Trial(
+        model, trajectory, tasks, model_path, observed.source, files, observed.points
+    )
 
 
 def given(fields: Any) -> dict[str, Any]:
@@ -132,6 +145,17 @@ def compile_seconds() -> Iterator[list[float]]:
         yield found
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _marker_file(config: Any) -> Markers:
+    import simspine_jax as sj
+    from simspine_jax.io import trc
+
+    path = _path(None if config.trc == "demo" else config.trc, _TRC)
+    say(f"trial   {path}")
+    trajectory = sj.read_trc(path)
+    trc.require_human_size(trajectory, path)
+    return Markers(trajectory, path, (path,))
 
 
 def _path(given: str | None, demo: tuple[str, str]) -> Path:

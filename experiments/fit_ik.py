@@ -1,7 +1,9 @@
-"""Fits the joint angles of an OpenSim model to a marker trial.
+"""Fits the joint angles of an OpenSim model to 2D detections or to a marker trial.
 
-Without flags: a real balancing trial. Writes motion.mot, markers_fitted.trc,
-marker_errors.sto, spine_markers.trc, report.png, metrics.json and manifest.json.
+Without flags: the detections of a real capture, triangulated. Writes motion.mot,
+markers_fitted.trc, marker_errors.sto, spine_markers.trc, report.png, metrics.json and
+manifest.json; from detections also markers.trc, points.h5, detections.h5 and
+overlay.png, the fitted model over the frame in the middle.
 """
 
 import time
@@ -10,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import _app, _ik_files, _trial
+from experiments import _app, _ik_files, _point_files, _points, _trial
 
 
 def main(config: ConfigDict, workdir: Path) -> None:
@@ -32,8 +34,6 @@ def _fit(config: Any, workdir: Path) -> None:
     )
     from simspine_jax.fitting.ik_search_options import SearchOptions
 
-    trial = _trial.load(config)
-    model, trajectory = trial.model, trial.trajectory
     search = SearchOptions(**_trial.given(config.search))
     options = ik.IkOptions(
         search=search,
@@ -41,6 +41,14 @@ def _fit(config: Any, workdir: Path) -> None:
         loss=_loss(config.loss),
         **_trial.given(config.ik),
     )
+    observe = None
+    if config.trc:
+        _require_one_source(config)
+    else:
+        settings = _points.check(config)
+        observe = lambda config: _points.observe(config, settings)
+    trial = _trial.load(config, observe)
+    model, trajectory = trial.model, trial.trajectory
     plan = ik.make_plan(model, trajectory.names, trial.tasks, options)
     _trial.say(f"time    {_in_time(options.smooth)}")
     _trial.say(
@@ -59,13 +67,18 @@ def _fit(config: Any, workdir: Path) -> None:
     )
     _trial.say(f"writing into {workdir}")
     _ik_files.write(workdir, model, solution, poses)
+    units, seen = dict(_ik_files.UNITS), {}
+    if trial.points is not None:
+        units |= _point_files.write(workdir, trial.points)
+        seen = _point_files.metrics(trial.points.people[0]) | trial.points.metrics
+        _draw_views(workdir, config, trial, poses, report)
     figure.draw(
         workdir / "report.png",
         model,
         trajectory,
         solution.motion,
         report,
-        figure.Titles(trial.model_path.name, trial.trc_path.name),
+        figure.Titles(trial.model_path.name, _title(trial.source)),
         poses,
         solution.covariance,
     )
@@ -75,8 +88,11 @@ def _fit(config: Any, workdir: Path) -> None:
         "compile": sum(compiled),
         "total": time.monotonic() - start,
     }
-    _app.write_metrics(workdir, _ik_files.metrics(solution, report, seconds))
-    _app.write_manifest(workdir, config, trial.files, _ik_files.UNITS)
+    _app.write_metrics(workdir, _ik_files.metrics(solution, report, seconds) | seen)
+    _app.write_manifest(workdir, config, trial.files, units)
+    if trial.points is not None:
+        summary = trial.points.people[0].summary
+        _trial.say("\ntriangulation\n" + _point_files.to_text(summary))
     _trial.say("\n" + ik_report_text.to_text(report))
     _say_swaps(trajectory, solution, model, poses)
     if solution.covariance is not None and solution.noise_m is not None:
@@ -85,6 +101,41 @@ def _fit(config: Any, workdir: Path) -> None:
         _trial.say("\n".join([history, "", *told] if history else ["", *told]))
     elif history:
         _trial.say(history)
+
+
+def _require_one_source(config: Any) -> None:
+    given = [name for name in ("calibration", "detections") if config[name]]
+    if given:
+        raise ValueError(
+            f"config.trc names markers, and config.{given[0]} a capture to be "
+            "triangulated; give one of the two"
+        )
+
+
+def _draw_views(
+    workdir: Path, config: Any, trial: _trial.Trial, poses: Any, report: Any
+) -> None:
+    """Draws the fitted model over the frame in the middle, in every view."""
+    from simspine_jax.figures import overlay
+
+    points = trial.points
+    assert points is not None
+    frame = len(trial.trajectory.points) // 2
+    images = [points.capture.image(name, frame) for name in points.rig.names]
+    seen = points.people[0].detections
+    overlay.save(
+        workdir / "overlay.png",
+        overlay.Views(points.rig, seen, images, frame, config.up),
+        trial.model,
+        poses,
+        report.marker_names,
+        report.marker_bodies,
+    )
+
+
+def _title(source: Path) -> str:
+    """The name of a file; for a folder of detections that of the trial it is in."""
+    return source.absolute().parent.name if source.is_dir() else source.name
 
 
 def _say_swaps(trajectory: Any, solution: Any, model: Any, poses: Any) -> None:

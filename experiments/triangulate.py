@@ -1,22 +1,21 @@
-"""Triangulates the main person of a calibrated multi-view capture.
+"""Triangulates the main person, or everyone, of a calibrated multi-view capture.
 
 Without flags: a real capture. Writes markers.trc (Y up), points.h5 (with covariances),
-detections.h5, report.png, metrics.json and manifest.json.
+detections.h5, report.png, metrics.json and manifest.json; with --config.people=all
+markers_1.trc and so on for each person, the main person first. Where gaps were filled,
+filled.csv says which.
 """
 
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import _app, _capture, _trial
+from experiments import _app, _capture, _point_files, _points, _trial
 
-_UNITS = {
-    "markers.trc": "m, ground frame, Y up; NaN where not valid",
-    "points.h5": "m and m^2, the calibration's world; px",
-    "detections.h5": "px",
-}
+_PEOPLE = ("main", "all")
 
 
 def main(config: ConfigDict, workdir: Path) -> None:
@@ -27,103 +26,57 @@ def main(config: ConfigDict, workdir: Path) -> None:
 
 def _triangulate(config: Any, workdir: Path) -> None:
     _trial.say("loading")
-    from simspine_jax.cameras import triangulation, world_axes
-    from simspine_jax.evaluation import triangulation_summary
-    from simspine_jax.figures import triangulation_report
-    from simspine_jax.io import detections_h5, trc, triangulation_h5
+    from simspine_jax.cameras import triangulation
 
-    options = triangulation.TriangulationOptions(**_trial.given(config.triangulation))
-    capture = _capture.load(config)
-    rig, seen, refined = _refined(config, capture)
+    _capture.require_choice(config, "people", _PEOPLE)
+    settings = _points.check(config)
+    everyone = config.people == "all"
+    points = _points.find(config, settings, everyone)
+    rig, first = points.rig, points.people[0]
     start = time.monotonic()
-    found = triangulation.triangulate(rig, seen, options)
-    first = time.monotonic() - start
-    start = time.monotonic()
-    triangulation.triangulate(rig, seen, options)
+    triangulation.triangulate(rig, first.detections, settings.triangulation)
     again = time.monotonic() - start
-    summary = triangulation_summary.summarise(found, seen, rig.names)
     _trial.say(f"writing into {workdir}")
-    trajectory = world_axes.to_trajectory(
-        found, seen.keypoint_names, seen.rate_hz, config.up
-    )
-    trc.write_trc(workdir / "markers.trc", trajectory)
-    detections_h5.write_detections(
-        workdir / "detections.h5", seen, camera_names=rig.names
-    )
-    triangulation_h5.write_triangulation(
-        workdir / "points.h5",
-        found,
-        keypoint_names=seen.keypoint_names,
-        camera_names=rig.names,
-        rate_hz=seen.rate_hz,
-    )
-    frame = len(seen.points) // 2
-    images = [capture.image(c, frame) for c in rig.names]
+    units = _point_files.write(workdir, points, everyone)
+    numbers = {
+        "points_per_second": first.found.valid.size / again,
+        "seconds_first": first.seconds,
+        **points.metrics,
+    }
+    for n, person in enumerate(points.people, start=1):
+        name = f"report_{n}.png" if everyone else "report.png"
+        _draw(workdir / name, points, person)
+        _trial.say(_table(person.summary, f"person {n}" if everyone else ""))
+        start_of_name = f"person_{n}_" if everyone else ""
+        numbers |= {
+            start_of_name + key: value
+            for key, value in _point_files.metrics(person).items()
+        }
+    _app.write_metrics(workdir, numbers)
+    _app.write_manifest(workdir, config, points.capture.files, units)
+
+
+def _draw(path: Path, points: _points.Points, person: _points.Person) -> None:
+    """Draws the report, with the frame in the middle of those with points."""
+    from simspine_jax.figures import triangulation_report
+
+    seen = np.flatnonzero(np.asarray(person.found.valid).any(axis=1))
+    frame = int(seen[len(seen) // 2])
     triangulation_report.save(
-        workdir / "report.png",
-        rig,
-        seen,
-        found,
-        summary,
-        capture.links,
-        images,
+        path,
+        points.rig,
+        person.detections,
+        person.found,
+        person.summary,
+        points.capture.links,
+        [points.capture.image(camera, frame) for camera in points.rig.names],
         frame,
     )
-    _trial.say(_table(summary))
-    points = int(found.valid.size)
-    _app.write_metrics(
-        workdir,
-        {
-            "reprojection_px_mean": summary.mean_px,
-            "reprojection_px_median": summary.median_px,
-            "observations_used_fraction": summary.used_fraction,
-            "points_valid_fraction": summary.valid_fraction,
-            "noise_px": summary.noise_px,
-            "points_per_second": points / again,
-            "seconds_first": first,
-            "people": float(capture.people),
-            **refined,
-            **{
-                f"thigh_{side}_m_{what}": value
-                for side, pair in zip("lr", summary.thigh_m, strict=False)
-                for what, value in zip(("mean", "sd"), pair, strict=True)
-            },
-        },
-    )
-    _app.write_manifest(workdir, config, capture.files, _UNITS)
 
 
-def _refined(config: Any, capture: Any) -> tuple[Any, Any, dict[str, float]]:
-    """Returns cameras and detections to use, and what refining them gained."""
-    from simspine_jax.cameras import refinement, view_offsets
-
-    rig, seen = capture.rig, capture.detections
-    gained: dict[str, float] = {}
-    if config.refine:
-        _trial.say("refining the cameras")
-        found = refinement.refine(rig, seen)
-        rig, before, after = found.rig, found.before, found.after
-        gained = {
-            "held_out_px_mean_before": before.mean_px,
-            "held_out_px_median_before": before.median_px,
-            "held_out_px_mean": after.mean_px,
-            "held_out_px_median": after.median_px,
-        }
-        _trial.say(
-            f"on frames held out {before.mean_px:.1f} px mean, "
-            f"{before.median_px:.1f} median became {after.mean_px:.1f} and "
-            f"{after.median_px:.1f}"
-        )
-    if config.take_out_offsets:
-        offsets = view_offsets.estimate_offsets(rig, seen)
-        _trial.say(str(offsets))
-        seen = view_offsets.apply_offsets(seen, offsets.frames)
-    return rig, seen, gained
-
-
-def _table(summary: Any) -> str:
+def _table(summary: Any, heading: str) -> str:
     lines = [
-        "",
+        heading,
         f"{'camera':<12} {'detected':>9} {'used':>6} {'mean':>6} {'median':>7}  px",
     ]
     lines += [
@@ -131,12 +84,7 @@ def _table(summary: Any) -> str:
         f"{v.mean_px:>6.1f} {v.median_px:>7.1f}"
         for v in summary.views
     ]
-    lines.append(
-        f"all: mean {summary.mean_px:.2f} px, median {summary.median_px:.2f} px over "
-        f"{summary.used_fraction:.1%} of the observations; "
-        f"{summary.valid_fraction:.1%} of the points valid; "
-        f"noise {summary.noise_px:.1f} px a component"
-    )
+    lines.append(_point_files.to_text(summary))
     for side, (mean, sd) in zip(("left", "right"), summary.thigh_m, strict=False):
         lines.append(f"{side} thigh {mean:.3f} m, SD {1e3 * sd:.0f} mm")
     return "\n".join(lines)

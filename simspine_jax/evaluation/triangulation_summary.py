@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
+from simspine_jax.cameras import pinhole
 from simspine_jax.cameras.triangulation import Triangulation
-from simspine_jax.types import Detections2D
+from simspine_jax.types import CameraRig, Detections2D
 
 _THIGHS = (("LHip", "LKnee"), ("RHip", "RKnee"))
+_NOTHING_PX = 1e-3
+_project = jax.jit(pinhole.project)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,39 @@ class ViewSummary:
 
 
 @dataclass(frozen=True)
+class ErrorParts:
+    """Shares of the mean squared reprojection error; they sum to one.
+
+    Attributes:
+        camera: One offset (px) for all keypoints and frames of a camera.
+        keypoint: What each keypoint has besides in each camera, in all frames.
+        slow: What changes along the trial, but little from frame to frame.
+        scatter: From frame to frame: half the mean square of the differences of
+            consecutive frames (von Neumann).
+    """
+
+    camera: float
+    keypoint: float
+    slow: float
+    scatter: float
+
+    def __str__(self) -> str:
+        """Returns one sentence: the parts, and what the largest one means."""
+        causes = (
+            (self.camera, "the places and directions of the cameras limit it"),
+            (self.keypoint, "where the detector puts keypoints in a view limits it"),
+            (self.slow, "what varies with pose and place limits it (detector, lens)"),
+            (self.scatter, "the scatter of the detector limits it"),
+        )
+        return (
+            f"of the mean squared reprojection error {self.camera:.0%} is a constant "
+            f"offset of a whole camera, {self.keypoint:.0%} one of single keypoints in "
+            f"a camera, {self.slow:.0%} changes slowly and {self.scatter:.0%} is "
+            f"scatter from frame to frame: {max(causes)[1]}"
+        )
+
+
+@dataclass(frozen=True)
 class Summary:
     """Of a trial.
 
@@ -43,6 +80,8 @@ class Summary:
         valid_fraction: Valid points over those that two views saw.
         noise_px: SD of a pixel component.
         thigh_m: Mean length and SD of each thigh; empty without hips and knees.
+        parts: What the error is made of; None where there is none, or no camera uses
+            a keypoint in two consecutive frames.
     """
 
     views: tuple[ViewSummary, ...]
@@ -52,17 +91,24 @@ class Summary:
     valid_fraction: float
     noise_px: float
     thigh_m: tuple[tuple[float, float], ...]
+    parts: ErrorParts | None
 
 
 def summarise(
-    found: Triangulation, detections: Detections2D, cameras: tuple[str, ...]
+    found: Triangulation, detections: Detections2D, rig: CameraRig
 ) -> Summary:
-    """Returns the summary of a trial."""
+    """Returns the summary of a trial.
+
+    Args:
+        found: Points of T frames in the rig's world.
+        detections: What they were triangulated from.
+        rig: The cameras.
+    """
     error, used = np.asarray(found.reprojection_error), np.asarray(found.used_views)
     seen, valid = np.asarray(detections.confidence) > 0, np.asarray(found.valid)
     able = seen.sum(axis=1) >= 2
     views = []
-    for c, camera in enumerate(cameras):
+    for c, camera in enumerate(rig.names):
         own, all_own = error[:, c][used[:, c]], error[:, c][seen[:, c] & valid]
         views.append(
             ViewSummary(
@@ -75,6 +121,7 @@ def summarise(
             )
         )
     possible = (seen & able[:, None]).sum()
+    miss = np.asarray(_project(rig, found.points)) - np.asarray(detections.points)
     return Summary(
         tuple(views),
         _mean(error[used]),
@@ -83,7 +130,44 @@ def summarise(
         float(valid.sum() / max(able.sum(), 1)),
         float(found.noise_px),
         _thighs(found, detections.keypoint_names),
+        error_parts(miss, used),
     )
+
+
+def error_parts(miss: np.ndarray, used: np.ndarray) -> ErrorParts | None:
+    """Splits misses into what is constant, what changes slowly, and scatter.
+
+    Scatter alone would leave means that are not zero; what it adds to them is taken
+    off, so that misses independent from frame to frame have no constant part.
+
+    Args:
+        miss: Pixels, reprojected minus detected. Shape [T, C, K, 2].
+        used: Which of them count. Shape [T, C, K].
+
+    Returns:
+        The parts; None where the misses are mere rounding, or no camera has two
+        consecutive frames of a keypoint.
+    """
+    both = used[1:] & used[:-1]
+    total = float((miss[used] ** 2).sum())
+    if not both.any() or total < used.sum() * _NOTHING_PX**2:
+        return None
+    miss = np.where(used[..., None], miss, 0.0)
+    steps = (np.diff(miss, axis=0) ** 2).sum(axis=-1)
+    scatter = float(steps[both].mean()) / 2
+
+    def constant(axes: tuple[int, ...]) -> float:
+        """Squares of the means over some axes, summed over all observations."""
+        count = used.sum(axis=axes)
+        square = (miss.sum(axis=axes) ** 2).sum(axis=-1) / np.maximum(count, 1)
+        return max(float(square.sum()) - scatter * int((count > 0).sum()), 0.0)
+
+    camera, each = constant((0, 2)), constant((0,))
+    scattered = scatter * int(used.sum())
+    parts = np.array(
+        [camera, max(each - camera, 0.0), max(total - each - scattered, 0.0), scattered]
+    )
+    return ErrorParts(*(parts / parts.sum()).tolist())
 
 
 def _thighs(

@@ -1,6 +1,7 @@
 """One picture of a triangulation: where the points fall in every view."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +13,19 @@ from matplotlib.figure import Figure
 from simspine_jax.cameras import pinhole
 from simspine_jax.cameras.triangulation import Triangulation
 from simspine_jax.evaluation.triangulation_summary import Summary
+from simspine_jax.io.atomic import atomic_path
 from simspine_jax.types import CameraRig, Detections2D
 
 _SEEN, _FOUND, _LEFT_OUT = "#f2b134", "#1f4e9e", "#c0392b"
+_LINE = 130  # characters below the picture
 _MARGIN = 0.15  # around the person, of its size
 
 
 def save(path: str | os.PathLike[str], *args, **kwargs) -> None:
-    """Draws ``make`` and saves it."""
+    """Draws ``make`` and saves it as a PNG file, whole or not at all."""
     figure = make(*args, **kwargs)
-    figure.savefig(path, dpi=110)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)
 
 
@@ -62,6 +66,10 @@ def make(
         f"{summary.mean_px:.1f} px mean, {summary.median_px:.1f} px median",
         fontweight="bold",
     )
+    if summary.parts is not None:
+        text = str(summary.parts)
+        lines = textwrap.wrap(f"{text[:1].upper()}{text[1:]}.", _LINE)
+        figure.supxlabel("\n".join(lines), fontsize=11)
     return figure
 
 

@@ -218,6 +218,74 @@ def test_a_model_without_the_spine_bodies_gets_no_spine_file(
     assert "no body 'lumbar3'" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def from_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest run of the default: detections, triangulated."""
+    workdir = tmp_path_factory.mktemp("views")
+    fit_ik.main(tiny(), workdir)
+    return workdir
+
+
+def test_detections_are_triangulated_and_fitted(from_views: Path, demo_trc: Path):
+    points = {"markers.trc", "points.h5", "detections.h5"}
+    written = {path.name for path in from_views.iterdir()}
+    assert written == FILES | points | {"overlay.png"}
+    metrics = json.loads((from_views / "metrics.json").read_text())
+    assert metrics["frames"] == 8
+    assert metrics["markers"] == 21
+    assert 10 < metrics["marker_rms_mm"] < 60
+    assert 5 < metrics["reprojection_px_mean"] < 20
+    assert metrics["points_valid_fraction"] == 1
+    manifest = json.loads((from_views / "manifest.json").read_text())
+    assert points < set(manifest["units"])
+    assert "Calib.qca.txt" in {Path(path).name for path in manifest["inputs"]}
+    # The same person in the same place as Pose2Sim triangulated from these detections.
+    mine = sj.read_trc(from_views / "markers.trc")
+    theirs = sj.read_trc(demo_trc)
+    ankle = [t.names.index("RAnkle") for t in (mine, theirs)]
+    gap = mine.points[:, ankle[0]] - np.asarray(theirs.points)[:8, ankle[1]]
+    assert np.linalg.norm(gap, axis=-1).max() < 0.02
+
+
+def test_the_fit_is_to_the_written_markers(from_views: Path):
+    mine = sj.read_trc(from_views / "markers.trc")
+    fitted = sj.read_trc(from_views / "markers_fitted.trc")
+    setup = next(fetch.fetch("pose2sim-0.8.4").rglob("IK_Setup_*_Body25b.xml"))
+    names = [n for n in sj.read_ik_setup(setup).marker_weights if n in mine.names]
+    one, other = (
+        np.asarray(t.points)[:, [t.names.index(n) for n in names]]
+        for t in (mine, fitted)
+    )
+    rms = np.sqrt(((one - other) ** 2).sum(axis=-1).mean())
+    metrics = json.loads((from_views / "metrics.json").read_text())
+    assert len(names) == metrics["markers"]
+    assert rms == pytest.approx(metrics["marker_rms_mm"] / 1e3)
+
+
+def test_markers_or_a_capture_but_not_both(refused):
+    for name in ("calibration", "detections"):
+        sentence = refused(trc="a.trc", **{name: "b"})
+        assert f"config.trc names markers, and config.{name} a capture" in sentence
+    assert "config.calibration without" not in refused(trc="absent.trc")
+    assert "without config.calibration" in refused(detections="b")
+
+
+def test_choices_are_checked_before_any_file_is_read(refused, monkeypatch):
+    monkeypatch.setattr(_trial, "load", lambda *_: pytest.fail("read"))
+    assert "config.up is 'x'" in refused(up="x")
+    assert "filter: method" in refused(filter={"method": "x"})
+    assert "'x'" in refused(smooth={"of": "x"})
+    assert "'x'" in refused(loss={"kind": "x"})
+
+
+def test_the_markers_variant_is_the_built_in_trial(demo_trc: Path):
+    config = configuration.get_config("markers")
+    assert configuration.get_config().trc is None
+    trial = _trial.load(config)
+    assert trial.source == demo_trc
+    assert trial.points is None
+
+
 def test_missing_file(refused, tmp_path: Path):
     sentence = refused(trc=str(tmp_path / "absent.trc"))
     assert "absent.trc" in sentence
@@ -327,5 +395,5 @@ def test_default_effort_is_the_librarys():
 
 
 def test_unknown_variant():
-    with pytest.raises(ValueError, match="no variant 'huge'; it has tiny"):
+    with pytest.raises(ValueError, match="no variant 'huge'; it has markers, tiny"):
         configuration.get_config("huge")
