@@ -111,11 +111,13 @@ def _full_size(*, tiny: bool) -> ConfigDict:
     config.simulation = ConfigDict({"takes": 2, "frames": 2550, "seed": 0})
     config.simulation.subjects = placeholder(tuple)
     config.simulation.actions = placeholder(tuple)
+    config.together = 6  # sequences of a subject that are fitted at a time
     config.judged = 15  # sequences compared with their truth
     if tiny:
         config.simulation.update({"takes": 1, "frames": 60})
         config.simulation.subjects = ("S1", "S9")
         config.simulation.actions = ("Greeting", "Walking")
+        config.together = 2
         config.judged = 2
     config.lock()
     return config

@@ -2,7 +2,8 @@
 
 Simulated detections are written first, one file for a sequence, and that is not timed.
 Then every file is read, triangulated and fitted with the subject's own scaled model,
-and its points (with covariances) and motion are written, each whole or not at all.
+some sequences at a time, and its points (with covariances) and motion are written, each
+file whole or not at all.
 Killed and started again in the same workdir, it goes on where it stopped, and ends with
 the same bytes; the times are then those of the sequences that this run did.
 
@@ -13,25 +14,16 @@ sequences are simulated again at the end and their truth is compared.
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import _app, _ik_measure, _simulation, _trial
+from experiments import _app, _ik_measure, _reconstruct, _simulation, _trial
 
 if TYPE_CHECKING:
-    from simspine_jax import IkSolution, Triangulation
     from simspine_jax.datasets.simulate import Sequence, SimulationOptions
 
 _VIEWS, _KEYPOINTS = 4, 37
-
-
-class _Made(NamedTuple):
-    """What one sequence becomes, and the seconds of the two steps."""
-
-    points: "Triangulation"
-    fit: "IkSolution"
-    seconds: tuple[float, float]
 
 
 def run(config: Any, workdir: Path) -> tuple[dict[str, float], tuple[Path, ...]]:
@@ -51,7 +43,7 @@ def run(config: Any, workdir: Path) -> tuple[dict[str, float], tuple[Path, ...]]
     _trial.say("reading people and clips")
     sources = _simulation.load()
     simulated = _simulate(sources, options, every, workdir)
-    found = _reconstruct(config, sources, options, every, workdir)
+    found = _timed(config, sources, options, every, workdir)
     _trial.say("comparing with the truth")
     judged = _judged(sources, options, every, workdir, config.judged)
     return {**simulated, **found, **judged}, sources.files
@@ -103,77 +95,45 @@ def _simulate(
     return {"seconds_simulating": time.perf_counter() - start}
 
 
-def _reconstruct(
+def _timed(
     config: Any,
     sources: _simulation.Sources,
     options: "SimulationOptions",
     every: "dict[str, Sequence]",
     workdir: Path,
 ) -> dict[str, float]:
-    import simspine_jax as sj
-    from simspine_jax.cameras import world_axes
-    from simspine_jax.datasets import simulate
-    from simspine_jax.fitting import simspine_tasks
-    from simspine_jax.io import detections_h5, h36m_cameras, motion_h5, shards
-    from simspine_jax.io.triangulation_h5 import write_triangulation
+    from simspine_jax.io import shards
 
-    folders = [workdir / which for which in ("detections", "points", "motion")]
-    settings = {**_settings(options), "float64_points": config.float64_points}
-    for folder in folders[1:]:
+    settings = _settings(options)
+    settings |= {"float64_points": config.float64_points, "together": config.together}
+    source, points, motion = (workdir / folder for folder in _reconstruct.FOLDERS)
+    for folder in (points, motion):
         shards.claim(folder, settings)
-    source, points, motion = folders
-    models = {
-        subject: simulate.subject_model(
-            sources.model, sources.survey, subject, options.seed
-        )[1]
-        for subject in options.subjects
-    }
-    tasks = simspine_tasks.published_tasks().without_coordinate_tasks()
-    triangulation = sj.TriangulationOptions(float64=config.float64_points)
-    fit = sj.IkOptions(chunk_frames=options.frames)
-
-    def compute(name: str, seen: sj.Detections2D) -> _Made:
-        subject = every[name].subject
-        start = time.perf_counter()
-        found = sj.triangulate(h36m_cameras.h36m_rig(subject), seen, triangulation)
-        middle = time.perf_counter()
-        markers = world_axes.to_trajectory(found, seen.keypoint_names, seen.rate_hz)
-        fitted = sj.fit_ik(models[subject], markers, tasks, fit)
-        return _Made(found, fitted, (middle - start, time.perf_counter() - middle))
-
-    def write(name: str, found: _Made) -> None:
-        write_triangulation(
-            points / f"{name}.h5",
-            found.points,
-            keypoint_names=models[every[name].subject].marker_names,
-            camera_names=h36m_cameras.NAMES,
-            rate_hz=options.rate_hz,
-        )
-        # Last, so that a sequence with a motion is complete.
-        motion_h5.write_motion(
-            motion / f"{name}.h5",
-            found.fit.motion,
-            marker_rms=found.fit.marker_rms,
-            status=found.fit.status,
-        )
-
-    todo = shards.missing(motion, tuple(every))
+    groups = _reconstruct.missing(every, config.together, workdir)
+    todo = [name for group in groups for name in group]
     start = time.perf_counter()
-    read = lambda name: detections_h5.read_detections(source / f"{name}.h5")
     seconds = np.zeros(2)
-    flow = shards.stream(todo, read, compute, write)
-    for _, found in _app.progress(flow, "reconstructing", len(todo)):
-        seconds += found.seconds
+    flow = _reconstruct.run(
+        groups,
+        every,
+        sources,
+        options,
+        config.together,
+        config.float64_points,
+        workdir,
+    )
+    for done in _app.progress(flow, "reconstructing", len(groups)):
+        seconds += done.seconds
     spent = max(time.perf_counter() - start, 1e-9)
-    done, size = len(todo) * options.frames, 2**20
+    frames, size = len(todo) * options.frames, 2**20
     bytes_of = lambda folder: sum((folder / f"{n}.h5").stat().st_size for n in todo)
     return {
         "instants": float(len(every) * options.frames),
         "images": float(len(every) * options.frames * _VIEWS),
-        "instants_done": float(done),
+        "instants_done": float(frames),
         "seconds": spent,
-        "instants_per_second": done / spent,
-        "points_per_second": done * _KEYPOINTS / spent,
+        "instants_per_second": frames / spent,
+        "points_per_second": frames * _KEYPOINTS / spent,
         "seconds_triangulation": seconds[0],
         "seconds_ik": seconds[1],
         "mb_read": bytes_of(source) / size,

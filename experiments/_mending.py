@@ -49,23 +49,34 @@ def sides(
 
 def refined(
     rig: "CameraRig", seen: "Detections2D"
-) -> tuple["CameraRig", dict[str, float]]:
-    """Returns better cameras and what they gained."""
-    from simspine_jax.cameras import refinement
+) -> tuple["CameraRig", "Detections2D", dict[str, float]]:
+    """Returns better cameras, detections without their bias, and what was gained."""
+    from simspine_jax.cameras import error_sources, held_out, refinement, triangulation
 
     _trial.say("refining the cameras")
-    found = refinement.refine(rig, seen)
-    before, after = found.before, found.after
-    _trial.say(
-        f"on frames held out {before.mean_px:.1f} px mean, {before.median_px:.1f} "
-        f"median became {after.mean_px:.1f} and {after.median_px:.1f}"
+    options = refinement.RefinementOptions()
+    found = refinement.refine(rig, seen, options)
+    steps = {"before": found.before, "cameras": found.after, "bias": found.unbiased}
+    before, cameras, bias = (
+        f"{e.mean_px:.1f} px mean, {e.median_px:.1f} median" for e in steps.values()
     )
-    return found.rig, {
-        "held_out_px_mean_before": before.mean_px,
-        "held_out_px_median_before": before.median_px,
-        "held_out_px_mean": after.mean_px,
-        "held_out_px_median": after.median_px,
-    }
+    _trial.say(
+        f"on frames held out {before} became {cameras} by refined cameras and {bias} "
+        "by taking out as well what each view adds to each keypoint's place"
+    )
+    sources = error_sources.error_sources(
+        found.rig,
+        seen,
+        triangulation.triangulate(found.rig, seen),
+        held_out.frames(len(seen.points), options.held_out),
+    )
+    _trial.say(str(sources))
+    gained = {}
+    for name, error in steps.items():
+        gained[f"held_out_px_mean_{name}"] = error.mean_px
+        gained[f"held_out_px_median_{name}"] = error.median_px
+        gained[f"held_out_agreeing_{name}"] = error.agreeing
+    return found.rig, refinement.without_bias(seen, found.bias_px), gained
 
 
 def lags(

@@ -98,7 +98,8 @@ def find(config: Any, settings: Settings, everyone: bool = False) -> Points:
     people, exchanged = _mending.sides(config, capture, everyone)
     gained: dict[str, float] = {}
     if config.refine:
-        rig, gained = _mending.refined(rig, people[0])
+        # The bias is that of one person in these poses.
+        rig, people[0], gained = _mending.refined(rig, people[0])
     people, lags = _mending.lags(config, rig, people)
     found = tuple(_person(config, settings, rig, seen, capture) for seen in people)
     return Points(

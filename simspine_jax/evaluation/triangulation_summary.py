@@ -57,7 +57,7 @@ class ErrorParts:
         causes = (
             (self.camera, "the places and directions of the cameras limit it"),
             (self.keypoint, "where the detector puts keypoints in a view limits it"),
-            (self.slow, "what varies with pose and place limits it (detector, lens)"),
+            (self.slow, "what varies with pose and place limits it"),
             (self.scatter, "the scatter of the detector limits it"),
         )
         return (

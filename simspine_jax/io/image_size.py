@@ -23,7 +23,7 @@ def require_image_size(rig: CameraRig, camera: str, width: int, height: int) -> 
 
     Raises:
         ValueError: The rig has no such camera, a side differs by more than 2 %, or
-            one of the two sizes is upright and the other is not.
+            the sides are nearer the calibration's when exchanged.
     """
     if camera not in rig.names:
         raise ValueError(
@@ -37,7 +37,8 @@ def require_image_size(rig: CameraRig, camera: str, width: int, height: int) -> 
         f"camera {camera!r}: the images are {width} x {height} pixels and the "
         f"calibration is for {wanted[0]} x {wanted[1]}"
     )
-    if (width - height) * (wanted[0] - wanted[1]) < 0:
+    off = lambda w, h: abs(w - wanted[0]) + abs(h - wanted[1])
+    if off(height, width) < off(width, height):
         raise ValueError(f"{sizes}; one of the two is turned by 90 degrees")
     pairs = ((width, wanted[0]), (height, wanted[1]))
     if any(abs(found - side) > LARGEST_DIFFERENCE * side for found, side in pairs):

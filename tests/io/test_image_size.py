@@ -1,5 +1,6 @@
 import warnings
 
+import numpy as np
 import pytest
 
 from simspine_jax.io.h36m_cameras import h36m_rig
@@ -36,3 +37,11 @@ def test_a_turned_image():
 def test_an_unknown_camera():
     with pytest.raises(ValueError, match="no camera 'x'"):
         require_image_size(RIG, "x", 1, 1)
+
+
+def test_a_nearly_square_image_is_not_taken_for_turned():
+    rig = RIG.replace(image_size=np.tile([1000, 1002], (len(RIG.names), 1)))
+    with pytest.warns(UserWarning, match="1001 x 1000"):
+        require_image_size(rig, "55011271", 1001, 1000)
+    with pytest.raises(ValueError, match="1030 x 1002 .* more than 2%"):
+        require_image_size(rig, "55011271", 1030, 1002)
