@@ -85,15 +85,14 @@ def fit(go: Array, views: Views, rays: Rays, effort: Effort) -> Fitted:
         go, rough_views, rough, _PAIR_REACH * effort.reach * level
     )
     point = _robust(go, rough_views, rough, start.point, level).astype(still.x.dtype)
-    used = stage(go, _agree, still_views, still, point, reach)
-
-    def last(_, state):
-        point, used = state
-        weight = jnp.where(used, still.weight, 0.0)
-        point = _step(go, still_views, still, point, lambda miss: weight)
-        return point, stage(go, _agree, still_views, still, point, reach)
-
-    point, used = jax.lax.fori_loop(0, _LAST_STEPS, last, (point, used))
+    agreeing = lambda miss: jnp.where(_agree(still, miss, reach), still.weight, 0.0)
+    last = lambda _, point: _step(go, still_views, still, point, agreeing)
+    point = jax.lax.fori_loop(0, _LAST_STEPS, last, point)
+    used = stage(
+        go,
+        lambda x: _agree(still, point_fit.miss_of(still_views, still, x), reach),
+        point,
+    )
     weight = jnp.where(used, rays.weight, 0.0)
 
     def slope(x: jax.Array) -> jax.Array:
@@ -134,8 +133,7 @@ def _robust(go: Array, views: Views, rays: Rays, point: Array, noise: Array) -> 
     return jax.lax.fori_loop(0, _ROBUST_STEPS, step, point)
 
 
-def _agree(views: Views, rays: Rays, point: Array, reach: Array) -> Array:
-    miss = point_fit.miss_of(views, rays, point)
+def _agree(rays: Rays, miss: Miss, reach: Array) -> Array:
     near = rays.weight * miss.square < reach**2
     return near & (rays.weight > 0) & (miss.depth > 0)
 

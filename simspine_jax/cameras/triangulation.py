@@ -22,7 +22,7 @@ from simspine_jax.cameras.robust_points import Effort
 from simspine_jax.core.staging import stage
 from simspine_jax.types import Array, CameraRig, Detections2D
 
-_SAMPLE = 8192  # points from which the noise is estimated
+_SAMPLE = 4096  # points from which the noise is estimated
 # The first guess is small and grows to what agrees with itself: misses of views that
 # are wrong spread evenly over any reach, those of good ones do not.
 _FIRST_NOISE_PX, _ROUNDS, _SETTLED = 0.5, 16, 0.01
