@@ -8,12 +8,12 @@ those of `People2D`; detections of one person have P = 1.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import h5py
 import numpy as np
 
 from simspine_jax.io.atomic import atomic_path
+from simspine_jax.io.own_h5 import opened
 from simspine_jax.io.people import People2D
 from simspine_jax.types import Detections2D
 
@@ -95,28 +95,12 @@ def read_people(path: str | os.PathLike[str]) -> People2D:
             fields are missing or contradict each other.
     """
     source = str(path)
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{source}: there is no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{source}: not an HDF5 file")
-    with h5py.File(path, "r") as file:
-        found = file.attrs.get("format")
-        if found != _FORMAT:
-            raise ValueError(
-                f"{source}: its format is {found!r}, and it must be {_FORMAT!r}"
-            )
-        if file.attrs.get("version") != _VERSION:
-            raise ValueError(
-                f"{source}: its version is {file.attrs.get('version')}, and only "
-                f"version {_VERSION} can be read"
-            )
-        try:
-            points, confidence = _data(file, "points"), _data(file, "confidence")
-            attributes = {
-                field: np.asarray(file.attrs[field]).tolist() for field in _ATTRIBUTES
-            }
-        except KeyError as error:
-            raise ValueError(f"{source}: a field is missing ({error})") from None
+    fields = ("points", "confidence", *_ATTRIBUTES)
+    with opened(path, _FORMAT, _VERSION, fields) as file:
+        points, confidence = (np.asarray(file[name]) for name in fields[:2])
+        attributes = {
+            field: np.asarray(file.attrs[field]).tolist() for field in _ATTRIBUTES
+        }
     people = People2D(
         points=points,
         confidence=confidence,
@@ -144,13 +128,6 @@ def read_detections(path: str | os.PathLike[str]) -> Detections2D:
     except ValueError as error:
         prefix = "" if str(error).startswith(str(path)) else f"{path}: "
         raise ValueError(f"{prefix}{error}") from None
-
-
-def _data(file: h5py.File, name: str) -> np.ndarray:
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(f"{name} is not a data set")
-    return np.asarray(found[()])
 
 
 def _check(

@@ -6,17 +6,18 @@ and ``coordinate_names`` [N]. For OpenSim there is ``io.storage.write_mot``.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
 from simspine_jax.io.atomic import atomic_path
+from simspine_jax.io.own_h5 import opened
 from simspine_jax.types import Motion
 
 _FORMAT, _VERSION = "simspine_jax motion", 1
 _FIELDS = ("q", "marker_rms", "status")
+_ATTRIBUTES = ("rate_hz", "start_s", "coordinate_names")
 
 
 def write_motion(
@@ -63,21 +64,9 @@ def read_motion(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not such a file, or a data set is missing.
+        ValueError: It is not such a file, or a field is missing.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file")
-    with h5py.File(path) as file:
-        if file.attrs.get("format") != _FORMAT:
-            raise ValueError(
-                f"{path}: the attribute 'format' is {file.attrs.get('format')!r}, and "
-                f"it must be {_FORMAT!r}"
-            )
-        absent = [name for name in _FIELDS if name not in file]
-        if absent:
-            raise ValueError(f"{path}: the data set {absent[0]!r} is missing")
+    with opened(path, _FORMAT, _VERSION, (*_FIELDS, *_ATTRIBUTES)) as file:
         q, marker_rms, status = (np.asarray(file[name]) for name in _FIELDS)
         attribute: Any = file.attrs.__getitem__
         names = tuple(str(n) for n in attribute("coordinate_names"))

@@ -7,7 +7,6 @@ Attributes of the file: ``format``, ``version``, ``rate_hz``, ``noise_px``,
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,9 +14,11 @@ import numpy as np
 
 from simspine_jax.cameras.triangulation import Triangulation
 from simspine_jax.io.atomic import atomic_path
+from simspine_jax.io.own_h5 import opened
 
 _FORMAT, _VERSION = "simspine_jax triangulation", 1
 _FIELDS = ("points", "valid", "reprojection_error", "covariance", "used_views")
+_ATTRIBUTES = ("rate_hz", "noise_px", "camera_names", "keypoint_names")
 
 
 def write_triangulation(
@@ -67,21 +68,9 @@ def read_triangulation(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not such a file, or a data set is missing.
+        ValueError: It is not such a file, or a field is missing.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file")
-    with h5py.File(path) as file:
-        if file.attrs.get("format") != _FORMAT:
-            raise ValueError(
-                f"{path}: the attribute 'format' is {file.attrs.get('format')!r}, and "
-                f"it must be {_FORMAT!r}"
-            )
-        missing = [name for name in _FIELDS if name not in file]
-        if missing:
-            raise ValueError(f"{path}: the data set {missing[0]!r} is missing")
+    with opened(path, _FORMAT, _VERSION, (*_FIELDS, *_ATTRIBUTES)) as file:
         arrays = {name: np.asarray(file[name]) for name in _FIELDS}
         attribute: Any = file.attrs.__getitem__
         noise, rate = float(attribute("noise_px")), float(attribute("rate_hz"))

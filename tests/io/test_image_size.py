@@ -41,7 +41,7 @@ def test_an_unknown_camera():
 
 def test_a_nearly_square_image_is_not_taken_for_turned():
     rig = RIG.replace(image_size=np.tile([1000, 1002], (len(RIG.names), 1)))
-    with pytest.warns(UserWarning, match="1001 x 1000"):
-        require_image_size(rig, "55011271", 1001, 1000)
+    with pytest.warns(UserWarning, match="1001 x 1001"):
+        require_image_size(rig, "55011271", 1001, 1001)
     with pytest.raises(ValueError, match="1030 x 1002 .* more than 2%"):
         require_image_size(rig, "55011271", 1030, 1002)

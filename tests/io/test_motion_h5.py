@@ -50,10 +50,10 @@ def test_other_files_are_refused(tmp_path):
         motion_h5.read_motion(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format"] = "x"
-    with pytest.raises(ValueError, match=r"'format' is 'x'"):
+    with pytest.raises(ValueError, match=r"its format is 'x'"):
         motion_h5.read_motion(tmp_path / "other.h5")
     _write(tmp_path / "less.h5", _motion())
     with h5py.File(tmp_path / "less.h5", "a") as file:
         del file["status"]
-    with pytest.raises(ValueError, match=r"'status' is missing"):
+    with pytest.raises(ValueError, match=r"a field is missing, 'status'"):
         motion_h5.read_motion(tmp_path / "less.h5")

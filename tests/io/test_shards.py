@@ -23,7 +23,7 @@ _WORKER = textwrap.dedent(
     from simspine_jax.io.atomic import atomic_path
 
     folder = Path(sys.argv[1])
-    names = [f"s{i}" for i in range(7)]
+    names = [f"s{i}" for i in range(5)]
     shards.claim(folder, {"frames": 1000})
     read = lambda name: np.random.default_rng(int(name[1:])).normal(size=(200, 50))
 
@@ -54,9 +54,9 @@ def _start(folder):
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
     once, often = tmp_path / "once", tmp_path / "often"
-    assert _start(once).communicate()[0].split() == [f"s{i}" for i in range(7)]
+    assert _start(once).communicate()[0].split() == [f"s{i}" for i in range(5)]
     rng, kills = random.Random(4), 0
-    for _ in range(30):
+    for _ in range(2):
         worker = _start(often)
         assert worker.stdout is not None
         # From its first finished shard on, after any part of the next ones.
@@ -70,7 +70,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
     _start(often).communicate()
     assert kills >= 2
     assert _hashes(often) == _hashes(once)
-    assert len(_hashes(often)) == 8
+    assert len(_hashes(often)) == 6
 
 
 def test_stream_keeps_order_and_gives_every_shard(tmp_path):
