@@ -20,7 +20,7 @@ as many observations. Two minutes; ``capture,tiny`` takes 24 frames and no Pose2
     python -m experiments.benchmark --config=configs/benchmark.py:capture
 
 ``full_size`` is 0.535 M instants of four views, from files of detections to files of
-points and motion. Expected on 2 cores: seconds below 600, peak memory below 4 GB; 4 GB
+points and motion. Expected on 2 cores: seconds below 600, peak memory below 4 GB; 3 GB
 of files in the workdir. ``full_size,tiny`` takes four short sequences.
 
     python -m experiments.benchmark --config=configs/benchmark.py:full_size

@@ -15,11 +15,14 @@ _UNITS = {
     "points.h5": "m and m^2, the calibration's world; px",
     "detections.h5": "px",
     "filled.csv": "frames, counted from 1",
+    "cameras.toml": "px, rad, m",
 }
 
 
 def write(workdir: Path, points: Points, numbered: bool = False) -> dict[str, str]:
     """Writes markers, points and detections of each person; older files are removed.
+
+    Cameras are written where they are not those of the calibration that was read.
 
     Args:
         workdir: Existing folder.
@@ -29,7 +32,13 @@ def write(workdir: Path, points: Points, numbered: bool = False) -> dict[str, st
     Returns:
         Units of the files by name.
     """
-    from simspine_jax.io import atomic, detections_h5, trc, triangulation_h5
+    from simspine_jax.io import (
+        atomic,
+        calibration,
+        detections_h5,
+        trc,
+        triangulation_h5,
+    )
 
     units: dict[str, str] = {}
     for n, person in enumerate(points.people, start=1):
@@ -55,8 +64,11 @@ def write(workdir: Path, points: Points, numbered: bool = False) -> dict[str, st
             atomic.write_text(workdir / name["filled"], _filled_table(person))
             written.append("filled")
         units |= {name[stem]: _UNITS[stem + _FILES[stem]] for stem in written}
+    if points.rig is not points.capture.rig:
+        calibration.write_calibration(workdir / "cameras.toml", points.rig)
+        units["cameras.toml"] = _UNITS["cameras.toml"]
     # What an earlier run left of other people would be taken for this one's.
-    for stem, suffix in {**_FILES, "report": ".png"}.items():
+    for stem, suffix in {**_FILES, "report": ".png", "cameras": ".toml"}.items():
         own = re.compile(rf"{stem}(_\d+)?{re.escape(suffix)}")
         for path in workdir.iterdir():
             if own.fullmatch(path.name) and path.name not in units:

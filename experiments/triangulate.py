@@ -3,7 +3,7 @@
 Without flags: a real capture. Writes markers.trc (Y up), points.h5 (with covariances),
 detections.h5, report.png, metrics.json and manifest.json; with --config.people=all
 markers_1.trc and so on for each person, the main person first. Where gaps were filled,
-filled.csv says which.
+filled.csv says which; where cameras were refined, cameras.toml has them.
 """
 
 import time

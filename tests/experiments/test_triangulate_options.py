@@ -9,9 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import triangulate as configuration
-from experiments import triangulate
+from experiments import _mending, triangulate
 from simspine_jax.core import filters
 from simspine_jax.io import detections_h5, trc, triangulation_h5
+from simspine_jax.io.calibration import read_calibration
 from simspine_jax.skeletons import coco_17
 from tests import small_captures
 from tests.small_captures import FRAMES, RATE_HZ, SmallCapture
@@ -145,3 +146,18 @@ def test_everyone(tmp_path: Path, capsys):
         *("metrics.json", "manifest.json", kept.name),
     }
     assert len(trc.read_trc(workdir / "markers.trc").points) == FRAMES
+
+
+def test_refined_cameras_are_written(gap: SmallCapture, tmp_path: Path, monkeypatch):
+    def nudged(rig, seen):
+        return rig.replace(translation=rig.translation + 1e-3), seen, {}
+
+    monkeypatch.setattr(_mending, "refined", nudged)
+    run(gap, tmp_path, refine=True)
+    given = read_calibration(gap.calibration)
+    written = read_calibration(tmp_path / "cameras.toml")
+    assert written.names == given.names
+    np.testing.assert_allclose(written.translation, given.translation + 1e-3, atol=1e-9)
+    # Another run's cameras do not stay behind.
+    run(gap, tmp_path)
+    assert not (tmp_path / "cameras.toml").exists()
