@@ -12,10 +12,10 @@ least 10, peak memory below 2 GB. Five minutes; ``triangulation,tiny`` takes one
 
     python -m experiments.benchmark --config=configs/benchmark.py:triangulation
 
-``capture`` compares reprojection errors on Pose2Sim's balancing capture with
-Pose2Sim's, where it is installed; it says how to install it. Expected:
-reprojection_px_mean_ours_same_views and _ours_its_rule at most _pose2sim, over at least
-as many observations. Two minutes; ``capture,tiny`` takes 24 frames and no Pose2Sim.
+``capture`` compares reprojection errors on Pose2Sim's balancing capture with those of
+Pose2Sim's own code. Expected: reprojection_px_mean_ours_same_views and _ours_its_rule
+at most _pose2sim, over at least as many observations. Two minutes; ``capture,tiny``
+takes 24 frames.
 
     python -m experiments.benchmark --config=configs/benchmark.py:capture
 
@@ -97,7 +97,6 @@ def _capture(*, tiny: bool) -> ConfigDict:
     _capture_fields.add(config)
     config.frames = 24 if tiny else 0  # the first so many; 0 is all
     config.left_out = ("LEye", "REye", "LEar", "REar")  # not in Pose2Sim's skeleton
-    config.pose2sim = not tiny
     config.lock()
     return config
 

@@ -57,15 +57,13 @@ def run(config: Any) -> tuple[list[Measured], dict[str, float], list[str], Any]:
         ("_unbiased", ", refined, bias out", refined.rig, clean),
     )
     methods, metrics = [], {}
-    theirs = config.pose2sim and _capture_peers.installed()
     for end, label, cameras, what in cases:
         judge = _Judge(end, label, cameras, what)
         methods.append(judge.ours("ours", "ours", what))
-        if theirs:
-            print(f"against Pose2Sim{label} ...", flush=True)
-            more, numbers = _against_pose2sim(judge)
-            methods += more
-            metrics |= numbers
+        print(f"against Pose2Sim{label} ...", flush=True)
+        more, numbers = _against_pose2sim(judge)
+        methods += more
+        metrics |= numbers
     for method in methods:
         metrics |= method.metrics()
     held = held_out.frames(len(seen.points), RefinementOptions().held_out)
@@ -81,14 +79,12 @@ def run(config: Any) -> tuple[list[Measured], dict[str, float], list[str], Any]:
         f"squared_error_share_{name}": getattr(sources, name)
         for name in ("bias", "lens", "timing")
     }
-    lines = [_held_out(refined), str(sources)]
-    if theirs:
-        own = metrics["own_error_px_mean_pose2sim"]
-        lines.append(
-            f"Pose2Sim's own mean, over points, lens left out as by default: {own:.2f}"
-        )
-    elif config.pose2sim:
-        lines.append(_capture_peers.HOW_TO)
+    own = metrics["own_error_px_mean_pose2sim"]
+    lines = [
+        _held_out(refined),
+        str(sources),
+        f"Pose2Sim's own mean, over points, lens left out as by default: {own:.2f}",
+    ]
     return methods, metrics, lines, capture.files
 
 

@@ -1,12 +1,17 @@
-"""Pose2Sim's triangulation, as it is given the benchmark's detections."""
+"""Pose2Sim's triangulation, as it is given the benchmark's detections.
+
+The pinned package's own code. What it imports for windows, tables and C3D files, which
+triangulation does without, is stood in for, so that none of that need be installed.
+"""
 
 import importlib
-import importlib.util
 import itertools
 import sys
 import tempfile
 import tomllib
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -14,24 +19,16 @@ import numpy as np
 
 from simspine_jax.io.calibration import write_calibration
 from simspine_jax.types import CameraRig, Detections2D
+from third_party import fetch
 
-VERSION = "0.8.4"
-HOW_TO = (
-    "Pose2Sim is not installed and was left out: pip install --no-deps "
-    f"pose2sim=={VERSION} && pip install pandas toml anytree"
-)
-_NEEDS = ("pandas", "toml", "anytree")
-# Windows and C3D files, which triangulation does without.
+_PACKAGE = "pose2sim-0.8.4"
+_DEFAULTS = "Pose2Sim/S00_Demo_BatchSession/Config.toml"
 _UNUSED = (
     *("matplotlib.backends.backend_qt5agg", "PyQt5", "PyQt5.QtWidgets"),
-    "c3d",
+    *("c3d", "pandas", "anytree", "anytree.importer"),
 )
-_DEFAULTS = "S00_Demo_BatchSession/Config.toml"
-
-
-def installed() -> bool:
-    """Whether Pose2Sim and what its triangulation needs are there."""
-    return all(importlib.util.find_spec(name) for name in ("Pose2Sim", *_NEEDS))
+# Imported before: what is imported while stand-ins are there is forgotten with them.
+_USED = ("cv2", "matplotlib", "scipy.interpolate", "tqdm")
 
 
 def pose2sim(
@@ -74,11 +71,20 @@ def pose2sim(
 
 def _load() -> tuple[Any, Any, dict]:
     """Returns its modules ``common`` and ``triangulation``, and its configuration."""
-    for name in _NEEDS:
+    root = fetch.fetch(_PACKAGE)
+    read = lambda file: tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    for name in _USED:
         importlib.import_module(name)
-    windows = {name: mock.MagicMock() for name in _UNUSED}
-    with mock.patch.dict(sys.modules, windows), mock.patch("matplotlib.use"):
+    stand_ins: dict[str, Any] = {name: mock.MagicMock() for name in _UNUSED}
+    stand_ins["toml"] = SimpleNamespace(load=read)
+    with (
+        mock.patch.dict(sys.modules, stand_ins),
+        mock.patch.object(sys, "path", [str(root), *sys.path]),
+        mock.patch.object(sys, "dont_write_bytecode", new=True),
+        mock.patch("matplotlib.use"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # of its sources' escape sequences
         common = importlib.import_module("Pose2Sim.common")
         triangulation = importlib.import_module("Pose2Sim.triangulation")
-    file = Path(str(common.__file__)).parent / _DEFAULTS
-    return common, triangulation, tomllib.loads(file.read_text(encoding="utf-8"))
+    return common, triangulation, read(root / _DEFAULTS)
