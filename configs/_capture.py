@@ -9,9 +9,12 @@ def add(config: ConfigDict) -> None:
     # Files; the demo's stand in where neither calibration nor detections are given.
     config.calibration = placeholder(str)  # any that read_calibration takes
     config.metres_per_unit = placeholder(float)  # where the calibration does not say
-    config.detections = placeholder(str)  # folder with OpenPose's folder of each camera
+    # Folder with OpenPose's folder of each camera, COCO's .json, MMPose's .npz (and
+    # which sequence of it) or our own .h5.
+    config.detections = placeholder(str)
+    config.sequence = placeholder(str)
     config.videos = placeholder(str)  # folder with <camera>.mp4, for the picture
-    config.keypoints = "body_25b"  # or body_25, coco_17, halpe_26: the detector's order
+    config.keypoints = "body_25b"  # or body_25, coco_17, halpe_26: OpenPose's order
     config.rate_hz = 60.0
     config.up = "z"  # the world's axis that points up: z, y or -y
     # Left and right exchanged in single views, and views that lag, are looked for and

@@ -93,7 +93,7 @@ def load(config: Any) -> Capture:
 
     Args:
         config: Fields ``calibration``, ``metres_per_unit``, ``detections``,
-            ``videos``, ``keypoints``, ``rate_hz`` and ``frames``.
+            ``sequence``, ``videos``, ``keypoints``, ``rate_hz`` and ``frames``.
 
     Raises:
         ValueError: A file cannot be used; one sentence says why.
@@ -101,7 +101,8 @@ def load(config: Any) -> Capture:
     """
     from simspine_jax.fitting import people as association
     from simspine_jax.io.calibration import read_calibration
-    from simspine_jax.io.openpose import read_openpose
+    from simspine_jax.io.detection_files import read_detections_of
+    from simspine_jax.skeletons import simspine
     from third_party import fetch
 
     skeleton = import_module(f"simspine_jax.skeletons.{config.keypoints}")
@@ -121,9 +122,15 @@ def load(config: Any) -> Capture:
         _require_videos(rig, Path(config.videos))
     _require_sizes(rig, folder_of_videos)
     _trial.say(f"2D      {folder}")
-    seen: Any = read_openpose(
-        folder, rig, keypoint_names=skeleton.NAMES, rate_hz=config.rate_hz
+    seen: Any = read_detections_of(
+        folder,
+        rig,
+        keypoint_names=skeleton.NAMES,
+        rate_hz=config.rate_hz,
+        sequence=config.sequence,
     )
+    names = seen.keypoint_names
+    links = (*skeleton.LINKS, *simspine.SPINE_LINKS)
     if config.frames:
         count = config.frames
         seen = seen.replace(
@@ -141,12 +148,12 @@ def load(config: Any) -> Capture:
     return Capture(
         rig,
         tuple(people),
-        skeleton.LINKS,
-        skeleton.PAIRS,
+        tuple((a, b) for a, b in links if a in names and b in names),
+        tuple((n, f"R{n[1:]}") for n in names if n[0] == "L" and f"R{n[1:]}" in names),
         folder,
         folder_of_videos,
         tuple(int(n) for n in seen.frame_numbers),
-        (calibration,),
+        (calibration, *([folder] if folder.is_file() else [])),
     )
 
 

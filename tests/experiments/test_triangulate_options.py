@@ -161,3 +161,18 @@ def test_refined_cameras_are_written(gap: SmallCapture, tmp_path: Path, monkeypa
     # Another run's cameras do not stay behind.
     run(gap, tmp_path)
     assert not (tmp_path / "cameras.toml").exists()
+
+
+def test_the_detections_that_it_writes_can_be_read_again(
+    gap: SmallCapture, tmp_path: Path
+):
+    run(gap, tmp_path / "first")
+    (tmp_path / "again").mkdir()
+    config = config_of(gap, detections=str(tmp_path / "first" / "detections.h5"))
+    triangulate.main(config, tmp_path / "again")
+    first, again = (
+        triangulation_h5.read_triangulation(tmp_path / name / "points.h5")[0]
+        for name in ("first", "again")
+    )
+    np.testing.assert_array_equal(first.points, again.points)
+    np.testing.assert_array_equal(first.valid, again.valid)
