@@ -9,6 +9,8 @@ from simspine_jax.body.kinematics import forward_kinematics as forward_kinematic
 from simspine_jax.body.kinematics import marker_positions as marker_positions
 from simspine_jax.body.model import Model as Model
 from simspine_jax.body.scaling import scale_model as scale_model
+from simspine_jax.body.spine import SpineAngles as SpineAngles
+from simspine_jax.body.spine import spine_angles as spine_angles
 from simspine_jax.cameras.pinhole import project as project
 from simspine_jax.cameras.triangulation import Triangulation as Triangulation
 from simspine_jax.cameras.triangulation import (
@@ -26,6 +28,7 @@ from simspine_jax.fitting.smoothing import Smoothness as Smoothness
 from simspine_jax.io.calibration import read_calibration as read_calibration
 from simspine_jax.io.ik_setup import read_ik_setup as read_ik_setup
 from simspine_jax.io.load import load_model as load_model
+from simspine_jax.io.osim_write import write_osim as write_osim
 from simspine_jax.io.storage import read_mot as read_mot
 from simspine_jax.io.storage import write_mot as write_mot
 from simspine_jax.io.trc import read_trc as read_trc

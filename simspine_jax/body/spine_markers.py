@@ -31,6 +31,26 @@ GENERIC = {
     "head": (1.0, (0.0, 0.03, 0.0)),
 }
 
+# A body of its own for C7 to C1, which some models have (``io.osim_variants``), and the
+# keypoints that sit on it there. Neutral, its frame is that of the torso.
+CERVICAL = "cervical"
+ON_CERVICAL = ("Neck_02", "Neck_03")
+
+
+def _cervical_centre() -> simspine_markers.Offset:
+    """Centre of its joint in the generic torso, m: as high as C7's keypoint.
+
+    In the sagittal plane, on the straight line through the keypoints of C4 and C1,
+    which lie near the middle of their vertebrae or in front; C7's lies 16 mm behind it.
+    """
+    (x2, y2, _), (x3, y3, _) = (simspine_markers.MARKERS[n][1] for n in ON_CERVICAL)
+    height = simspine_markers.MARKERS["Neck"][1][1]
+    return (x2 + (height - y2) * (x3 - x2) / (y3 - y2), height, 0.0)
+
+
+_CERVICAL_CENTRE = _cervical_centre()
+_GENERIC = {**GENERIC, CERVICAL: (GENERIC["torso"][0], _CERVICAL_CENTRE)}
+
 
 def missing_bodies(model: Model) -> tuple[str, ...]:
     """Returns the bodies that carry spine markers and that the model lacks."""
@@ -74,9 +94,10 @@ def from_poses(model: Model, poses: BodyPoses) -> Float[Array, "*batch 15 3"]:
         ValueError: The model lacks one of the bodies.
     """
     require_bodies(model)
-    bodies = np.array([model.body_names.index(body) for body, _ in PLACES])
+    places = tuple(_on_bodies(model, name) for name in simspine.SPINE_NAMES)
+    bodies = np.array([model.body_names.index(body) for body, _ in places])
     rotation = jnp.asarray(poses.rotation)[..., bodies, :, :]
-    offset = _offsets(model, PLACES).astype(rotation.dtype)
+    offset = _offsets(model, places).astype(rotation.dtype)
     turned = jnp.einsum(
         "...kij,kj->...ki", rotation, offset, precision=jax.lax.Precision.HIGHEST
     )
@@ -95,10 +116,27 @@ def with_keypoints(model: Model) -> Model:
     Raises:
         ValueError: The model lacks one of the bodies.
     """
-    places = {name: _ALL[name] for name in simspine.NAMES}
+    places = {name: _on_bodies(model, name) for name in simspine.NAMES}
     require_bodies(model)
     marked = markers.with_markers(model, places)
     return replace(marked, marker_offset=_offsets(model, tuple(places.values())))
+
+
+def cervical_centre(model: Model) -> Float[Array, "3"]:
+    """Returns where the joint of C7 with T1 lies in the torso, m, scaled as it is.
+
+    Raises:
+        ValueError: The model lacks one of the bodies of the spine.
+    """
+    require_bodies(model)
+    return _offsets(model, (("torso", _CERVICAL_CENTRE),))[0]
+
+
+def _on_bodies(model: Model, name: str) -> tuple[str, simspine_markers.Offset]:
+    """Returns the body that carries a keypoint in this model, and the place."""
+    body, offset = _ALL[name]
+    own = name in ON_CERVICAL and CERVICAL in model.body_names
+    return (CERVICAL if own else body, offset)
 
 
 def _offsets(
@@ -106,7 +144,7 @@ def _offsets(
 ) -> Float[Array, "k 3"]:
     """Returns places on the model's own bodies, m, scaled as these are."""
     bodies = np.array([model.body_names.index(body) for body, _ in places])
-    generic = [GENERIC.get(body) for body, _ in places]
+    generic = [_GENERIC.get(body) for body, _ in places]
     factor = np.array([1.0 if g is None else g[0] for g in generic])[:, None]
     joint = np.array([(0.0, 0.0, 0.0) if g is None else g[1] for g in generic])
     at_joint = np.array([g is not None for g in generic])[:, None]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simspine_jax.body import segments
 from simspine_jax.body.model import Model
 from simspine_jax.body.scaling import scale_model
 from simspine_jax.io.ansur import Measurements
@@ -34,23 +35,6 @@ _SEGMENTS: dict[str, tuple[str, ...]] = {
     "head_length": ("headlength",),
     "head_height": ("tragiontopofhead",),
     "head_breadth": ("headbreadth",),
-}
-
-_Axes = tuple[str, str, str]
-# Segments that scale a body along X (forward), Y (up) and Z (right); l and r alike.
-_BODIES: dict[_Axes, tuple[str, ...]] = {
-    ("pelvis", "pelvis", "pelvis"): ("pelvis", "sacrum"),
-    ("trunk", "trunk", "trunk"): (*(f"lumbar{i}" for i in range(1, 6)), "Abdomen"),
-    ("trunk", "trunk", "shoulders"): ("torso",),
-    ("head_length", "head_height", "head_breadth"): ("head",),
-    ("thigh", "thigh", "thigh"): ("femur_r", "femur_l", "patella_r", "patella_l"),
-    ("shank", "shank", "shank"): ("tibia_r", "tibia_l"),
-    ("foot", "ankle", "foot_breadth"): tuple(
-        f"{bone}_{side}" for bone in ("talus", "calcn", "toes") for side in "rl"
-    ),
-    ("upper_arm", "upper_arm", "upper_arm"): ("humerus_r", "humerus_l"),
-    ("forearm", "forearm", "forearm"): ("ulna_r", "ulna_l", "radius_r", "radius_l"),
-    ("hand", "hand", "hand"): ("hand_r", "hand_l"),
 }
 
 
@@ -91,7 +75,7 @@ def draw_person(survey: Measurements, seed: int | tuple[int, ...]) -> Person:
     }
     factors = {
         body: (ratio[x], ratio[y], ratio[z])
-        for (x, y, z), bodies in _BODIES.items()
+        for (x, y, z), bodies in segments.BODIES.items()
         for body in bodies
     }
     return Person(

@@ -182,29 +182,50 @@ def simulate_sequence(
 ) -> Simulated:
     """Simulates one sequence; arguments and errors are those of ``simulate``."""
     person, subject = subject_model(model, survey, sequence.subject, options.seed)
-    rig = h36m_cameras.h36m_rig(sequence.subject)
-    seed = (
-        *(options.seed, _number(sequence.subject)),
-        *(actions.NAMES.index(sequence.action), sequence.take),
-    )
-    to_ground = np.asarray(world_axes.TO_GROUND["z"])
-    centre = to_ground @ np.asarray(rig.centres).mean(axis=0)
     motion = action_motion.draw_motion(
         subject,
         actions.action_named(sequence.action),
         clips,
         options.frames,
         options.rate_hz,
-        (float(centre[0]), float(centre[2])),
-        seed,
+        middle_of(sequence.subject),
+        _seed(options, sequence),
     )
+    return seen_moving(person, subject, motion, options, sequence)
+
+
+def middle_of(subject: str) -> tuple[float, float]:
+    """Returns X and Z (m, ground) of the place that a subject's cameras look at."""
+    rig = h36m_cameras.h36m_rig(subject)
+    to_ground = np.asarray(world_axes.TO_GROUND["z"])
+    centre = to_ground @ np.asarray(rig.centres).mean(axis=0)
+    return float(centre[0]), float(centre[2])
+
+
+def seen_moving(
+    person: Person,
+    subject: Model,
+    motion: Motion,
+    options: SimulationOptions,
+    sequence: Sequence,
+) -> Simulated:
+    """Puts a motion onto the floor in front of the subject's cameras.
+
+    Args:
+        person: Whose proportions the subject has.
+        subject: The subject's model with the 37 keypoints, as ``subject_model``.
+        motion: Of that model; its height above the floor does not matter.
+        options: Noise and seed are used.
+        sequence: Names the rig and decides the noise, with the seed.
+    """
+    rig = h36m_cameras.h36m_rig(sequence.subject)
     points, height = _on_the_floor(subject, jnp.asarray(motion.q))
     q = np.array(motion.q)
     q[:, motion.coordinate_names.index("pelvis_ty")] += np.asarray(height)
-    points = np.asarray(points) @ to_ground
-    bits = np.random.SeedSequence(seed).generate_state(1)[0]
+    points = np.asarray(points) @ np.asarray(world_axes.TO_GROUND["z"])
+    bits = np.random.SeedSequence(_seed(options, sequence)).generate_state(1)[0]
     seen = observation.observe(
-        rig, points, jax.random.key(int(bits)), options.rate_hz, options.noise
+        rig, points, jax.random.key(int(bits)), motion.rate_hz, options.noise
     )
     return Simulated(
         sequence,
@@ -217,9 +238,16 @@ def simulate_sequence(
             np.asarray(seen.pixels),
             np.asarray(seen.confidence),
             simspine.NAMES,
-            options.rate_hz,
+            motion.rate_hz,
         ),
         np.asarray(seen.hidden),
+    )
+
+
+def _seed(options: SimulationOptions, sequence: Sequence) -> tuple[int, ...]:
+    return (
+        *(options.seed, _number(sequence.subject)),
+        *(actions.NAMES.index(sequence.action), sequence.take),
     )
 
 

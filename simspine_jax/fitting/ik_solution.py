@@ -1,6 +1,7 @@
 """A fitted motion with what it cost and how it ended."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flax import struct
@@ -109,20 +110,29 @@ class IkSolution:
         return np.sqrt((self.marker_error**2).sum(axis=1) / count)
 
 
+_BY_FRAME = (
+    *("q", "objective", "objective_opensim", "objective_normalised"),
+    *("marker_error", "marker_seen", "status", "steps", "rerouted"),
+)
+
+
+def cut(solution: IkSolution, frames: slice, start_s: float = 0.0) -> IkSolution:
+    """Returns some consecutive frames as a solution of their own.
+
+    Args:
+        solution: Of several trials, one after the other.
+        frames: Of one of them.
+        start_s: Time of its first frame, s.
+    """
+    own: dict[str, Any] = {f: getattr(solution, f)[frames] for f in _BY_FRAME}
+    if solution.covariance is not None:
+        own["covariance"] = solution.covariance[frames]
+    return replace(solution, start_s=start_s, **own)
+
+
 def concatenate(parts: list[IkSolution]) -> IkSolution:
     """Joins the solutions of consecutive pieces."""
-    fields = (
-        "q",
-        "objective",
-        "objective_opensim",
-        "objective_normalised",
-        "marker_error",
-        "marker_seen",
-        "status",
-        "steps",
-        "rerouted",
-    )
-    joined = {f: np.concatenate([getattr(p, f) for p in parts]) for f in fields}
+    joined = {f: np.concatenate([getattr(p, f) for p in parts]) for f in _BY_FRAME}
     sure = [p.covariance for p in parts if p.covariance is not None]
     if sure:
         joined["covariance"] = np.concatenate(sure)

@@ -10,13 +10,12 @@ Source: the layout that SIMSPINE's preprocessing writes (arXiv 2602.20792).
 """
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from simspine_jax.io import keypoint_rows, view_names
+from simspine_jax.io import keypoint_rows, npz, view_names
 from simspine_jax.io.people import stack_people
 from simspine_jax.skeletons import simspine
 from simspine_jax.types import CameraRig, Detections2D
@@ -35,7 +34,7 @@ def npz_sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
         ValueError: As `read_spinepose_npz` about the file and its image names.
     """
     images = _array(Path(path), "imgname")
-    return tuple(dict.fromkeys(_place(str(name), path)[0] for name in images))
+    return tuple(dict.fromkeys(image_place(str(name), path)[0] for name in images))
 
 
 def read_spinepose_npz(
@@ -80,7 +79,7 @@ def read_spinepose_npz(
     found_sequences = set()
     empty = np.zeros((0, len(keypoint_names), 3))
     for image, row in zip(images, part, strict=True):
-        found, camera, number = _place(str(image), path)
+        found, camera, number = image_place(str(image), path)
         found_sequences.add(found)
         if found != sequence or camera not in seen:
             continue
@@ -107,8 +106,16 @@ def read_spinepose_npz(
     return people.only()
 
 
-def _place(image: str, path: str | os.PathLike[str]) -> tuple[str, str, int]:
-    """Returns sequence, camera and frame number of an image's name."""
+def image_place(image: str, path: str | os.PathLike[str]) -> tuple[str, str, int]:
+    """Returns sequence, camera and frame number of an image's name.
+
+    Args:
+        image: The image's path or its name.
+        path: The file that has it, for messages.
+
+    Raises:
+        ValueError: The image is not named so.
+    """
     view, _, number = PurePosixPath(image).stem.rpartition("_")
     sequence, dot, camera = view.rpartition(".")
     if not (sequence and dot and camera and number.isdecimal()):
@@ -120,30 +127,5 @@ def _place(image: str, path: str | os.PathLike[str]) -> tuple[str, str, int]:
 
 
 def _array(path: Path, name: str) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not an npz file")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if name not in arrays:
-                raise ValueError(
-                    f"{path}: there is no array {name!r}; there are {', '.join(arrays)}"
-                )
-            found = _member(arrays, name, path)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path}: the npz file is damaged ({error})") from None
-    return found
-
-
-def _member(arrays: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
-    try:
-        found = arrays[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise ValueError(f"{path}: {name} cannot be read ({error})") from None
-        raise ValueError(
-            f"{path}: {name} is stored as a pickle, which could run code and is not "
-            "read; it must be saved again as an array of text or numbers"
-        ) from None
+    found = npz.open_npz(path, (name,))[name]
     return np.char.decode(found, "utf-8") if found.dtype.kind == "S" else found

@@ -134,7 +134,7 @@ def read_mot(
     if table.in_degrees:
         rotational = rotational_flags(names, model)
         values = np.where(rotational, np.radians(values), values)
-    rate_hz = _even_rate(table.times_s, source)
+    rate_hz = even_rate(table.times_s, source)
     return Motion(
         q=values,
         coordinate_names=names,
@@ -335,7 +335,7 @@ def _coordinate_columns(
     return tuple(names), keep
 
 
-def _even_rate(times: np.ndarray, source: str) -> float:
+def even_rate(times: np.ndarray, source: str) -> float:
     """Gives the rate of evenly spaced times, with no more digits than they need."""
     if len(times) == 1:
         return 1.0
