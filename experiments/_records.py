@@ -28,6 +28,7 @@ def write_manifest(
     config: ConfigDict,
     inputs: Iterable[str | os.PathLike[str]] = (),
     units: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Writes ``manifest.json``: what made the results beside it.
 
@@ -36,6 +37,7 @@ def write_manifest(
         config: The experiment's configuration.
         inputs: Files that were read; recorded with their SHA-256.
         units: What quantity is in what unit, as ``{"q": "rad, m"}``.
+        more: Further fields, such as licences.
 
     Raises:
         FileNotFoundError: If an input or the workdir does not exist.
@@ -48,6 +50,7 @@ def write_manifest(
         "config": json.loads(config.to_json_best_effort(), parse_constant=str),
         "inputs": {str(path): _sha256(Path(path)) for path in inputs},
         "units": dict(units or {}),
+        **(more or {}),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
