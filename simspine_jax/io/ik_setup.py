@@ -52,8 +52,24 @@ def read_ik_setup(
     natural quintic spline and refuses fewer than six rows; how ``series`` is
     interpolated is for its user to choose.
     """
+    return tasks_of(*_tool_and_tasks(path), path, model)
+
+
+def tasks_of(
+    tool: ElementTree.Element,
+    task_set: ElementTree.Element,
+    path: str | os.PathLike[str],
+    model: storage.HasCoordinates | None = None,
+) -> IkTasks:
+    """Reads the tasks of a tool that has an IKTaskSet, such as a MarkerPlacer.
+
+    Args:
+        tool: Element with the settings.
+        task_set: Its IKTaskSet.
+        path: The file that they are in, for messages and relative paths.
+        model: As in ``read_ik_setup``, as are warnings and errors.
+    """
     source, folder = str(path), Path(path).parent.resolve()
-    tool, task_set = _tool_and_tasks(path)
     external = task_set.get("file")
     if external:
         task_set = _tool_and_tasks(folder / _portable(external))[1]
@@ -131,7 +147,7 @@ def _marker_weights(
             warnings.warn(
                 f"{source}: marker {name!r} has several tasks; the first (weight "
                 f"{weights[name]:g}) counts and this one (weight {weight:g}) does not",
-                stacklevel=3,
+                stacklevel=4,
             )
         else:
             weights[name] = weight
@@ -198,7 +214,7 @@ def _series(
             warnings.warn(
                 f"{file}: inDegrees is not yes, but {name!r} is read as degrees, as "
                 "OpenSim's InverseKinematicsTool does",
-                stacklevel=4,
+                stacklevel=5,
             )
         values = np.radians(values)
     return table.times_s, values
