@@ -60,9 +60,8 @@ def draw(
     *,
     noise_m: float = 0.005,
     offset_sd_m: float = 0.01,
-    acting: bool = False,
 ) -> Subject:
-    """Draws a subject; either swings of all joints or the fifteen actions."""
+    """Draws a subject who does the fifteen actions."""
     person = anthropometry.draw_person(people, (seed, 77))
     scaled = anthropometry.scaled_to(generic, person)
     rng = np.random.default_rng((seed, 78))
@@ -74,24 +73,11 @@ def draw(
         if body in generic.body_names:
             factor[generic.body_names.index(body)] = row
     log_ratio = (known.scales * np.log(factor)).sum((1, 2)) / known.scales.sum((1, 2))
-    motions = _acted(model, seed, frames) if acting else [_swung(model, seed, frames)]
     trials = [
         synthetic.observe(model, motion, noise_m, seed + k)
-        for k, motion in enumerate(motions)
+        for k, motion in enumerate(_acted(model, seed, frames))
     ]
     return Subject(model, log_ratio, shift, trials)
-
-
-def _swung(model: sj.Model, seed: int, frames: int) -> sj.Motion:
-    """Swings wider and about bent joints: limits stay clear."""
-    swing = synthetic.draw_swing(model, seed)
-    bent = np.array(model.default_q)
-    for name in ("knee_angle_r", "knee_angle_l", "elbow_flex_r", "elbow_flex_l"):
-        bent[model.coordinate_names.index(name)] = 1.0
-    wide = replace(swing, amplitude=2.0 * swing.amplitude)
-    return synthetic.swing_motion(
-        replace(model, default_q=bent), wide, frames, frames / 40.0
-    )
 
 
 def _acted(model: sj.Model, seed: int, frames: int) -> list[sj.Motion]:
@@ -112,7 +98,7 @@ def _main(subjects: int, frames: int) -> None:
     ratio, ratio_sure, ratio_z, shift, shift_sure, shift_z = ([] for _ in range(6))
     own = []
     for seed in range(subjects):
-        truth = draw(generic, people, seed, frames, acting=True)
+        truth = draw(generic, people, seed, frames)
         found = calibration.calibrate(generic, truth.trials, None, options)
         print(f"\nsubject {seed}\n{found}" if seed == 0 else f"subject {seed}")
         ratio.append(found.ratio / np.exp(truth.log_ratio) - 1)
@@ -135,7 +121,10 @@ def _main(subjects: int, frames: int) -> None:
     ):
         _tell(what, error, sure, np.zeros(error.shape), [np.array(z)])
     share = np.mean(ratio_sure, axis=0)
-    print("never determined:", ", ".join(n for n, s in zip(names, share) if s == 0))
+    print(
+        "never determined:",
+        ", ".join(n for n, s in zip(names, share, strict=True) if s == 0),
+    )
     share = np.mean(shift_sure, axis=0)
     print("components never determined:", _never(found.marker_names, share))
 
@@ -152,8 +141,8 @@ def _tell(what, error, sure, share, z) -> None:
 
 def _never(names, share) -> str:
     rows = [
-        (n, "".join(a for a, s in zip("xyz", r) if s == 0))
-        for n, r in zip(names, share)
+        (n, "".join(a for a, s in zip("xyz", r, strict=True) if s == 0))
+        for n, r in zip(names, share, strict=True)
     ]
     return ", ".join(f"{n} {axes}" for n, axes in rows if axes)
 
