@@ -11,8 +11,8 @@ standing trial, OpenPose's keypoints.
 
 Variants: ``h36m`` takes Human3.6M's poses (.cdf) for the body and detections for the
 spine; ``simulated`` makes any number of simulated people, 2.14 M images unless told
-otherwise; ``ramp`` bends a simulated lumbar spine by 60 degrees; ``tiny`` is two short
-simulated sequences of one subject, to see that everything runs.
+otherwise; ``ramp`` has one sequence that bends the lumbar spine by 60 degrees;
+``tiny`` is two short simulated sequences of one subject, to see that everything runs.
 
 Stopped and started again in the same workdir, a build goes on where it stopped. Several
 processes share the sequences: start each with the same flags and its own
@@ -50,7 +50,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.simulation = ConfigDict({"takes": 2, "frames": 2550, "seed": 0})
     config.simulation.subjects = placeholder(tuple)
     config.simulation.actions = placeholder(tuple)
-    config.ramp_degrees = 60.0 if arg == "ramp" else 0.0  # of simulated; 0 is none
+    config.noise = 1.0  # of the simulated detector, over its usual one; 0 is exact
+    # Lumbar flexion, in place of the action Waiting; 0 leaves that as it is.
+    config.ramp_degrees = 60.0 if arg == "ramp" else 0.0
     # The generic model; None is Pose2Sim's. Its own markers and set-up, or the 37
     # keypoints with SIMSPINE's weights.
     config.model = placeholder(str)
@@ -65,7 +67,8 @@ def get_config(arg: str = "") -> ConfigDict:
     # Prior along time for the fit: acceleration, velocity or none.
     config.smooth = "acceleration" if arg in ("", "ramp") else "none"
     config.float64_points = arg in ("", "ramp", "tiny")  # else single precision
-    # Observed spine against the model's: "" is ours, "simspine-2026" as published.
+    config.share = 0.8  # of the model in spine keypoints that were detected, too
+    # Blending and low-pass: "" is ours, "simspine-2026" as published.
     config.compat = ""
     config.cutoff_hz = 5.0  # of the keypoints' final low-pass; 0 is none
     config.together = 6  # sequences of a subject that are fitted at a time
@@ -79,8 +82,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.together = 2
         config.judged = 1
     if arg == "ramp":
-        config.simulation.update({"takes": 1, "frames": 120})
+        config.simulation.update({"takes": 1, "frames": 300})
         config.simulation.subjects = ("S1",)
-        config.simulation.actions = ("Waiting",)
+        config.simulation.actions = ("Waiting", "Greeting", "Posing", "Sitting")
     config.lock()
     return config

@@ -1,9 +1,9 @@
 """Fit of joint angles to 2D detections or to a marker trial.
 
 The default is the real balancing capture of Pose2Sim (four cameras, 100 frames):
-OpenPose's keypoints are triangulated and fitted with its scaled full-body model, with
-the marker weights of its set-up but without the coordinate task of that set-up, which
-would hold the lumbar spine straight.
+OpenPose's keypoints are triangulated; its scaled full-body model is calibrated to them
+and fitted, with the marker weights of its set-up but without the coordinate task of
+that set-up, which would hold the lumbar spine straight.
 
     python -m experiments.fit_ik
     python -m experiments.fit_ik --config.model=a.osim --config.calibration=b.toml \
@@ -31,6 +31,9 @@ def get_config(arg: str = "") -> ConfigDict:
     # A trial of markers; else the capture below. "demo" is the built-in trial.
     config.trc = "demo" if arg == "markers" else placeholder(str)
     _capture.add(config)
+    # Whether the model's scales and marker places are fitted to the trial first; None
+    # is yes for the demo's model and no for yours.
+    config.calibrate = placeholder(bool)
     config.ik.noise_m = placeholder(float)  # of a marker component; else estimated
     config.ik.covariance = True  # for the 95 % intervals
     # Prior along time: acceleration, velocity, or none (every frame alone, as OpenSim

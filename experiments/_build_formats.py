@@ -1,9 +1,10 @@
 """Finished sequences to the files that users of SIMSPINE load.
 
-Each file appears whole or not at all. ``contents.json`` says which sequences they hold;
-where these have changed, all are written again.
+Each file appears whole or not at all. ``contents.json`` says which sequences they hold,
+of which split; where these have changed, all are written again.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 CONTENTS = "contents.json"
 FORMATS = ("h5", "npz", "parquet", "tree")
+_WRITTEN = (
+    *("simspine*.h5", "annotations/simspine_*.npz", "annotations/*.pkl"),
+    *("parquet/*.parquet", "cameras/Calib_*.toml", "models/*.osim"),
+    *("positions/*/*.trc", "kinematics/*/*/*.mot"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,36 @@ def read(work: Path, take: Take) -> "tuple[Subject, SpineSequence]":
 
 
 def claim(done: Finished, settings: dict[str, Any]) -> None:
-    """Removes files of other sequences; one process does it before any writes."""
+    """Removes files of other sequences; one process does it before any writes.
+
+    What a killed run has left half written is removed, too.
+    """
     from simspine_jax.io import atomic
 
     done.dataset.mkdir(exist_ok=True)
+    for leftover in done.dataset.rglob(".*-*.*"):
+        leftover.unlink()
     file = done.dataset / CONTENTS
-    wanted = {"sequences": [take.name for take in done.takes], **settings}
+    sequences = {
+        take.name: {
+            "split": done.source.split(take.subject),
+            "sha256": _sha256(done.work / "sequences" / f"{take.name}.h5"),
+        }
+        for take in done.takes
+    }
+    wanted = {"sequences": sequences, **settings}
     text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
     if file.is_file() and file.read_text(encoding="utf-8") == text:
         return
-    for name in outputs(done, FORMATS):
-        (done.dataset / name).unlink(missing_ok=True)
+    for pattern in _WRITTEN:
+        for stale in done.dataset.glob(pattern):
+            stale.unlink()
     atomic.write_text(file, text)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def outputs(

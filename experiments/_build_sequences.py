@@ -135,19 +135,35 @@ def _make(work: Work, given: "list[Recording | Refused]") -> list[Made | Refused
     model = _scaled(work, subject)
     if isinstance(model, str):
         return made + [Refused(Take(one.subject, one.action), model) for one in kept]
-    model, fits = reconstruction.fit(
-        model,
-        list(observed.values()),
-        work.generic.tasks,
-        work.setup.reconstruction,
-    )
-    for one, fit in zip(kept, fits, strict=True):
-        take = Take(one.subject, one.action)
+    for like in _alike(kept, observed):
         try:
-            made.append(_finish(work, model, one, observed[one.name], fit))
+            fitted, fits = reconstruction.fit(
+                model,
+                [observed[one.name] for one in like],
+                work.generic.tasks,
+                work.setup.reconstruction,
+            )
         except ValueError as error:
-            made.append(Refused(take, str(error)))
+            for one in like:
+                made.append(Refused(Take(one.subject, one.action), str(error)))
+            continue
+        for one, fit in zip(like, fits, strict=True):
+            take = Take(one.subject, one.action)
+            try:
+                made.append(_finish(work, fitted, one, observed[one.name], fit))
+            except ValueError as error:
+                made.append(Refused(take, str(error)))
     return made
+
+
+def _alike(
+    kept: "list[Recording]", observed: dict[str, Any]
+) -> "list[list[Recording]]":
+    """Returns the recordings by their markers, as only like ones are fitted at once."""
+    found: dict[Any, list[Recording]] = {}
+    for one in kept:
+        found.setdefault(observed[one.name].markers.names, []).append(one)
+    return list(found.values())
 
 
 def _scaled(work: Work, subject: str) -> "Model | str":

@@ -67,6 +67,8 @@ def check(config: Any) -> Setup:
             f"config.spine has rhythm_sd_deg {spine.rhythm_sd_deg} and cervical_share "
             f"{spine.cervical_share}; the first must be 0 or more, the second 0 to 1"
         )
+    if not 0 <= config.share <= 1:
+        raise ValueError(f"config.share is {config.share}; it must be 0 to 1")
     if config.cutoff_hz < 0:
         raise ValueError(f"config.cutoff_hz is {config.cutoff_hz}; 0 is no low-pass")
     smooth = None if config.smooth == "none" else Smoothness(of=config.smooth)
@@ -77,6 +79,7 @@ def check(config: Any) -> Setup:
             rhythm_sd_deg=spine.rhythm_sd_deg,
         ),
         FinishOptions(
+            share=config.share,
             smoothing=FilterOptions(cutoff_hz=config.cutoff_hz)
             if config.cutoff_hz
             else None,

@@ -13,11 +13,13 @@ from experiments import _capture, _simulation, _trial
 if TYPE_CHECKING:
     from simspine_jax import CameraRig, Detections2D, MarkerTrajectory, Motion
     from simspine_jax.datasets.capture_folder import CaptureTake, Recording
+    from simspine_jax.datasets.observation import NoiseModel
 
 _PACKAGE = "pose2sim-0.8.4"
 _SESSION = "Pose2Sim/S00_Demo_BatchSession"
 _DEMO_SUBJECT = "P00"
 _SPARE_FRAMES = 2
+_RAMP = "Waiting"  # the action in whose place a simulated lumbar spine is bent
 _DEMO_TRIALS = {
     "Balancing_1": "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial",
     "Standing_1": "S00_P00_SingleParticipant/S00_P00_T00_StaticTrial",
@@ -85,9 +87,41 @@ def open_source(config: Any) -> Source:
         FileNotFoundError: A folder is not there.
     """
     _capture.require_choice(config, "source", ("captures", "h36m", "simulated"))
-    return {"captures": _captures, "h36m": _h36m, "simulated": _simulated}[
+    source = {"captures": _captures, "h36m": _h36m, "simulated": _simulated}[
         config.source
     ](config)
+    return _only(source, tuple(config.subjects)) if config.subjects else source
+
+
+def _only(source: Source, subjects: tuple[str, ...]) -> Source:
+    there = tuple(dict.fromkeys(take.subject for take in source.takes))
+    _require_known(subjects, there, "config.subjects")
+    absent = {
+        name: why
+        for name, why in source.absent.items()
+        if name.replace("_", " ").split()[0] in subjects
+    }
+    takes = tuple(take for take in source.takes if take.subject in subjects)
+    return replace(source, takes=takes, absent=absent)
+
+
+def _require_known(names: tuple[str, ...], there: tuple[str, ...], field: str) -> None:
+    for name in names:
+        if name not in there:
+            raise ValueError(
+                f"{field} has {name!r}, which is not a subject of the data; they are "
+                f"{', '.join(there)}"
+            )
+
+
+def _of_rate(one: "Recording", rate_hz: float) -> "Recording":
+    """Refuses another rate, as most files of a data set hold one for all."""
+    if one.detections.rate_hz != rate_hz:
+        raise ValueError(
+            f"the detections have {one.detections.rate_hz:g} frames per second, and "
+            f"the data set has config.rate_hz, {rate_hz:g}"
+        )
+    return one
 
 
 def _form(config: Any) -> Any:
@@ -113,13 +147,17 @@ def _captures(config: Any) -> Source:
     by_name = {f"{t.subject}_{t.action}": t for t in found}
     rigs = {t.subject: capture_folder.read_rig(t, form) for t in found}
     subjects = tuple(dict.fromkeys(take.subject for take in found))
+    test = tuple(config.test_subjects)
+    _require_known(test, subjects, "config.test_subjects")
     return Source(
         takes=tuple(Take(t.subject, t.action) for t in found),
         absent={},
-        read=lambda take: capture_folder.read_take(by_name[take.name], form),
+        read=lambda take: _of_rate(
+            capture_folder.read_take(by_name[take.name], form), config.rate_hz
+        ),
         truth=None,
         rigs=rigs,
-        split=lambda subject: _split_of(subject, subjects, config.test_subjects),
+        split=lambda subject: "test" if subject in test else "train",
         licence=OWN_CAPTURE if config.data else POSE2SIM,
         spine_only=False,
         files=tuple(dict.fromkeys(t.calibration for t in found)),
@@ -137,16 +175,6 @@ def _demo_takes() -> "tuple[CaptureTake, ...]":
         CaptureTake(_DEMO_SUBJECT, action, calibration, session / trial / "pose")
         for action, trial in _DEMO_TRIALS.items()
     )
-
-
-def _split_of(subject: str, subjects: tuple[str, ...], test: tuple[str, ...]) -> str:
-    for name in test:
-        if name not in subjects:
-            raise ValueError(
-                f"config.test_subjects has {name!r}, which is not a subject of the "
-                f"data; they are {', '.join(subjects)}"
-            )
-    return "test" if subject in test else "train"
 
 
 def _h36m(config: Any) -> Source:
@@ -194,11 +222,12 @@ def _h36m(config: Any) -> Source:
         if longest - most <= _SPARE_FRAMES:
             detections = _first_frames(detections, most)
             whole = replace(whole, markers=whole.markers.cut(slice(most)))
-        return capture_folder.Recording(
+        one = capture_folder.Recording(
             *(take.subject, take.action, rig, detections),
             body=merge_sources.from_h36m(whole.markers),
             licensed=True,
         )
+        return _of_rate(one, config.rate_hz)
 
     return Source(
         takes=tuple(takes),
@@ -210,7 +239,11 @@ def _h36m(config: Any) -> Source:
         licence=DERIVED_HUMAN36M,
         spine_only=True,
         files=(),
-        settings={"data": str(config.data), "detections": str(config.detections)},
+        settings={
+            "data": str(config.data),
+            "detections": str(config.detections),
+            "takes": sorted(originals),
+        },
     )
 
 
@@ -227,7 +260,9 @@ def _simulated(config: Any) -> Source:
     from simspine_jax.datasets.licences import SIMULATED
     from simspine_jax.io import h36m_cameras
 
-    options = simulate.SimulationOptions(**_trial.given(config.simulation))
+    options = simulate.SimulationOptions(
+        **_trial.given(config.simulation), noise=_noise(config.noise)
+    )
     every = {
         s.name: (Take(s.subject, f"{s.action}_{s.take}"), s)
         for s in simulate.sequences(options)
@@ -238,7 +273,7 @@ def _simulated(config: Any) -> Source:
     def made(take: Take) -> simulate.Simulated:
         inputs = (sources.model, sources.survey)
         sequence = every[take.name][1]
-        if config.ramp_degrees:
+        if config.ramp_degrees and sequence.action == _RAMP:
             return _ramp(*inputs, config.ramp_degrees, options, sequence)
         return simulate.simulate_sequence(*inputs, sources.clips, options, sequence)
 
@@ -257,6 +292,17 @@ def _simulated(config: Any) -> Source:
         spine_only=False,
         files=sources.files,
         settings=asdict(options),
+    )
+
+
+def _noise(factor: float) -> "NoiseModel":
+    """Returns the detector's errors, scaled; 0 is an exact detector."""
+    from simspine_jax.datasets.observation import NoiseModel
+
+    usual = NoiseModel()
+    names = ("scatter_m", "drift_m", "hidden_lost", "lost", "wrong")
+    return usual.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        **{name: factor * getattr(usual, name) for name in names}
     )
 
 

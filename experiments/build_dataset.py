@@ -93,12 +93,12 @@ def _scale(
     work: Path,
     processes: _processes.Processes,
 ) -> None:
-    from simspine_jax.io import atomic, shards
+    from simspine_jax.io import atomic
 
     folder = work / "subjects"
     subjects = tuple(dict.fromkeys(take.subject for take in source.takes))
     mine = processes.share(subjects)
-    todo = shards.missing(folder, mine, ".osim")
+    todo = _build_subjects.unfinished(mine, folder)
     for subject in _app.progress(todo, "scaling subjects", len(todo)):
         reason = folder / f"{subject}.failed"
         reason.unlink(missing_ok=True)

@@ -1,18 +1,28 @@
 """Fits the joint angles of an OpenSim model to 2D detections or to a marker trial.
 
-Without flags: the detections of a real capture, triangulated. Writes motion.mot,
+Without flags: the detections of a real capture, triangulated, and the demo's model,
+which is calibrated to them first (config.calibrate). Writes motion.mot,
 markers_fitted.trc, marker_errors.sto, spine_markers.trc, report.png, metrics.json and
-manifest.json; from detections also markers.trc, points.h5, detections.h5 and
-overlay.png, the fitted model over the frame in the middle.
+manifest.json; where it calibrates also calibrated.osim and calibration.txt; from
+detections also markers.trc, points.h5, detections.h5 and overlay.png, the fitted model
+over the frame in the middle.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import _app, _ik_files, _point_files, _points, _trial
+from experiments import (
+    _app,
+    _calibration,
+    _ik_files,
+    _point_files,
+    _points,
+    _trial,
+)
 
 
 def main(config: ConfigDict, workdir: Path) -> None:
@@ -34,20 +44,17 @@ def _fit(config: Any, workdir: Path) -> None:
     )
     from simspine_jax.fitting.ik_search_options import SearchOptions
 
-    search = SearchOptions(**_trial.given(config.search))
     options = ik.IkOptions(
-        search=search,
+        search=SearchOptions(**_trial.given(config.search)),
         smooth=_smoothness(config.smooth),
         loss=_loss(config.loss),
         **_trial.given(config.ik),
     )
-    observe = None
-    if config.trc:
-        _require_one_source(config)
-    else:
-        settings = _points.check(config)
-        observe = lambda config: _points.observe(config, settings)
-    trial = _trial.load(config, observe)
+    trial = _trial.load(config, _observer(config))
+    read = time.monotonic()
+    calibration = _calibration.calibrated(config, trial)
+    if calibration is not None:
+        trial = replace(trial, model=calibration.model)
     model, trajectory = trial.model, trial.trajectory
     plan = ik.make_plan(model, trajectory.names, trial.tasks, options)
     _trial.say(f"time    {_in_time(options.smooth)}")
@@ -68,6 +75,7 @@ def _fit(config: Any, workdir: Path) -> None:
     _trial.say(f"writing into {workdir}")
     _ik_files.write(workdir, model, solution, poses)
     units, seen = dict(_ik_files.UNITS), {}
+    gained = _calibration.write(workdir, trial, calibration)
     if trial.points is not None:
         units |= _point_files.write(workdir, trial.points)
         seen = _point_files.metrics(trial.points.people[0]) | trial.points.metrics
@@ -83,12 +91,14 @@ def _fit(config: Any, workdir: Path) -> None:
         solution.covariance,
     )
     seconds = {
-        "load": loaded - start,
+        "load": read - start,
+        "calibrate": loaded - read,
         "fit": fitted - loaded,
         "compile": sum(compiled),
         "total": time.monotonic() - start,
     }
-    _app.write_metrics(workdir, _ik_files.metrics(solution, report, seconds) | seen)
+    numbers = _ik_files.metrics(solution, report, seconds) | gained | seen
+    _app.write_metrics(workdir, numbers)
     _app.write_manifest(workdir, config, trial.files, units)
     if trial.points is not None:
         summary = trial.points.people[0].summary
@@ -103,13 +113,18 @@ def _fit(config: Any, workdir: Path) -> None:
         _trial.say(history)
 
 
-def _require_one_source(config: Any) -> None:
+def _observer(config: Any) -> Any:
+    """Returns what triangulates the capture; None where the markers are in a file."""
+    if not config.trc:
+        settings = _points.check(config)
+        return lambda config: _points.observe(config, settings)
     given = [name for name in ("calibration", "detections") if config[name]]
     if given:
         raise ValueError(
             f"config.trc names markers, and config.{given[0]} a capture to be "
             "triangulated; give one of the two"
         )
+    return None
 
 
 def _draw_views(

@@ -152,9 +152,15 @@ def read_main_person(path: Path, rig: CameraRig, form: DetectionFormat) -> Detec
         FileNotFoundError: There is nothing at the path.
         ValueError: It cannot be used, or two cameras see nobody.
     """
-    seen = read_detections_of(
-        path, rig, keypoint_names=form.keypoint_names, rate_hz=form.rate_hz
-    )
+    try:
+        seen = read_detections_of(
+            path, rig, keypoint_names=form.keypoint_names, rate_hz=form.rate_hz
+        )
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        # HDF5 says what is wrong, but not in which file.
+        raise ValueError(f"{path}: the file cannot be read ({error})") from None
     found, report = people.associate_with_report(rig, seen)
     if not found:
         raise ValueError(

@@ -41,8 +41,7 @@ from simspine_jax.datasets.simspine_keypoints import (
     with_keypoints,
 )
 from simspine_jax.datasets.spine_sequence import SpineSequence, Subject
-from simspine_jax.io import storage
-from simspine_jax.io.atomic import atomic_path
+from simspine_jax.io import own_h5, storage
 from simspine_jax.skeletons import simspine
 from simspine_jax.types import MarkerTrajectory, Motion
 
@@ -196,7 +195,7 @@ def write_simspine(
     """
     source, names = str(path), tuple(names)
     coordinates = None
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with own_h5.created(path) as file:
         for subject in subjects:
             require_group_name(subject.name, METADATA, file, source)
             write_subject(file, subject, dtype, source)

@@ -41,7 +41,7 @@ def make(
         rms_mm: Marker error of each sequence, by name, mm.
     """
     figure = plt.figure(figsize=(13, 7.5), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=[1.5, 1])
+    grid = figure.add_gridspec(2, 3, height_ratios=[1.6, 1], width_ratios=[1, 1, 0.8])
     _person(figure.add_subplot(grid[0, 0]), markers)
     _spines(figure.add_subplot(grid[0, 1]), markers)
     _errors(figure.add_subplot(grid[0, 2]), rms_mm)
@@ -106,7 +106,7 @@ def _spines(axes: Axes, markers: MarkerTrajectory) -> None:
             simspine.SPINE_CHAIN, chain[whole[picks[0]]], strict=True
         ):
             axes.annotate(name, (x, y), (6, 0), textcoords="offset points", fontsize=7)
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set(title="spine from the side", xlabel="ahead of Hip (m)", ylabel="above (m)")
     axes.set_aspect("equal")
 
@@ -118,7 +118,9 @@ def _errors(axes: Axes, rms_mm: Mapping[str, float]) -> None:
         axes.set_ylabel("sequences")
         return
     names = list(rms_mm)[::-1]
-    axes.barh(names, [rms_mm[n] for n in names], color=SPINE, height=0.6)
+    axes.barh(names, [rms_mm[n] for n in names], color=SPINE, height=0.5)
+    axes.set_ylim(len(names) - max(len(names), 6) - 0.5, len(names) - 0.5)
+    axes.tick_params(axis="y", labelsize=8)
     axes.set(title="fit of the sequences", xlabel="marker RMS (mm)")
 
 
@@ -135,4 +137,12 @@ def _curvature(axes: Axes, angles: SpineAngles) -> None:
     ):
         axes.plot(times, np.rad2deg(values), style, color=colour, label=label)
     axes.set(title="curvature", xlabel="time (s)", ylabel="degrees")
-    axes.legend(fontsize=8, ncols=4)
+    axes.set_ylim(*_with_room(shown))
+    axes.legend(fontsize=8, ncols=4, loc="upper center")
+
+
+def _with_room(shown: Mapping[str, tuple[Any, str]]) -> tuple[float, float]:
+    """Limits in degrees that leave the legend a place above the curves."""
+    every = np.rad2deg(np.concatenate([values for values, _ in shown.values()]))
+    low, high = min(float(every.min()), 0.0), float(every.max())
+    return low - 0.05 * (high - low), high + 0.3 * (high - low)

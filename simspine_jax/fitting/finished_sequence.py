@@ -1,11 +1,11 @@
 """A fitted sequence to what a data set holds: 37 keypoints, and how far to trust them.
 
-Keypoints are those of the fitted model, as they err less than triangulated ones, but
-where the body is known: its markers stay, and the spine is moved on to them
-(``spine_blend``). Then all are smoothed along time.
+Keypoints are those of the fitted model, which err less than triangulated ones; those of
+the spine are mixed with detected ones. Where the body is known its markers stay, and
+the spine is moved on to them (``spine_blend``). Then all are smoothed along time.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,14 @@ class FinishOptions:
     """How keypoints are finished.
 
     Attributes:
-        shares: Share of the fitted model in the spine's keypoints where they were
-            detected, 0 to 1, by name; ``spine_blend`` has the published ones.
+        share: Of the fitted model in the spine's keypoints where they were detected, 0
+            to 1; 0.8 (the published one) to 0.9 err least on simulated sequences.
         smoothing: Along time; None for none.
         compat: "simspine-2026" for the published blending and filter; or None.
         most_rms_m: Sequences whose markers stay farther from the model are refused, m.
     """
 
-    shares: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CHAIN, 1.0))
+    share: float = 0.8
     smoothing: FilterOptions | None = spine_blend.FILTER
     compat: str | None = None
     most_rms_m: float = 0.1
@@ -136,7 +136,8 @@ def finish(
     else:
         anchors = tuple(name for name in CHAIN if name in known)
         # Of what is detected only the spine is mixed; the rest is the model's.
-        shares = dict.fromkeys(simspine.NAMES, 1.0) | dict(options.shares)
+        shares = dict.fromkeys(simspine.NAMES, 1.0)
+        shares |= dict.fromkeys(CHAIN, options.share)
         shares |= dict.fromkeys(known, 0.0)
         for name in anchors:
             del shares[name]

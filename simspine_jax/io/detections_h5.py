@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from simspine_jax.io.atomic import atomic_path
-from simspine_jax.io.own_h5 import opened
+from simspine_jax.io.own_h5 import created, opened
 from simspine_jax.io.people import People2D
 from simspine_jax.types import Detections2D
 
@@ -36,7 +35,7 @@ def write_people(path: str | os.PathLike[str], people: People2D) -> None:
     """
     points, confidence = np.asarray(people.points), np.asarray(people.confidence)
     _check(points, confidence, people, str(path))
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with created(path) as file:
         for name, values in (("points", points), ("confidence", confidence)):
             # HDF5 has no compressed data set without elements.
             packing = {"compression": "gzip", "shuffle": True} if values.size else {}

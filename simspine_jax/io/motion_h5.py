@@ -11,8 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simspine_jax.io.atomic import atomic_path
-from simspine_jax.io.own_h5 import opened
+from simspine_jax.io.own_h5 import created, opened
 from simspine_jax.types import Motion
 
 _FORMAT, _VERSION = "simspine_jax motion", 1
@@ -45,7 +44,7 @@ def write_motion(
             f"{path}: the motion has {frames} frames, but marker_rms {len(marker_rms)} "
             f"and status {len(status)}"
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with created(path) as file:
         arrays = zip(_FIELDS, (motion.q, marker_rms, status), strict=True)
         for name, values in arrays:
             packing = {"compression": "gzip", "shuffle": True} if frames else {}

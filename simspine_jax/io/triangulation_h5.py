@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 
 from simspine_jax.cameras.triangulation import Triangulation
-from simspine_jax.io.atomic import atomic_path
-from simspine_jax.io.own_h5 import opened
+from simspine_jax.io.own_h5 import created, opened
 
 _FORMAT, _VERSION = "simspine_jax triangulation", 1
 _FIELDS = ("points", "valid", "reprojection_error", "covariance", "used_views")
@@ -48,7 +47,7 @@ def write_triangulation(
             f"{path}: the points are of {shape[0]} cameras and {shape[1]} keypoints, "
             f"but {len(camera_names)} and {len(keypoint_names)} names are given"
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with created(path) as file:
         for name in _FIELDS:
             values = np.asarray(getattr(found, name))
             packing = {"compression": "gzip", "shuffle": True} if values.size else {}

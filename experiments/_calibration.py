@@ -1,0 +1,47 @@
+"""Calibration of a trial's model before it is fitted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import _trial
+
+if TYPE_CHECKING:
+    from simspine_jax.fitting.calibration_result import Calibration
+
+
+def calibrated(config: Any, trial: _trial.Trial) -> "Calibration | None":
+    """Calibrates the demo's model, or the user's where that is asked for."""
+    wanted = config.calibrate if config.calibrate is not None else not config.model
+    if not wanted:
+        return None
+    from simspine_jax.fitting.calibration import calibrate
+
+    _trial.say(
+        "calibrating: scales, marker places and poses together "
+        "(--config.calibrate=False takes the model as it is)"
+    )
+    found = calibrate(trial.model, trial.trajectory, trial.tasks)
+    _trial.say(
+        f"marker RMS {1e3 * found.rms_before_m:.1f} mm before, "
+        f"{1e3 * found.rms_after_m:.1f} mm after"
+    )
+    return found
+
+
+def write(
+    workdir: Path, trial: _trial.Trial, calibration: "Calibration | None"
+) -> dict[str, float]:
+    """Writes the calibrated model and its table; older ones are removed."""
+    from simspine_jax.io import atomic, osim_write
+
+    files = [workdir / name for name in ("calibrated.osim", "calibration.txt")]
+    if calibration is None:
+        for file in files:
+            file.unlink(missing_ok=True)
+        return {}
+    osim_write.write_osim(files[0], trial.model_path, trial.model)
+    atomic.write_text(files[1], f"{calibration}\n")
+    return {
+        "calibration_rms_before_mm": 1e3 * calibration.rms_before_m,
+        "calibration_rms_after_mm": 1e3 * calibration.rms_after_m,
+    }
