@@ -82,8 +82,10 @@ def get_config(arg: str = "") -> ConfigDict:
         config.together = 2
         config.judged = 1
     if arg == "ramp":
-        config.simulation.update({"takes": 1, "frames": 300})
+        config.simulation.update({"takes": 1, "frames": 600})
         config.simulation.subjects = ("S1",)
-        config.simulation.actions = ("Waiting", "Greeting", "Posing", "Sitting")
+        # The others are there to scale the subject from.
+        others = ("Greeting", "Posing", "Sitting", "Walking", "Purchases")
+        config.simulation.actions = ("Waiting", *others)
     config.lock()
     return config

@@ -193,8 +193,9 @@ def _text(
     if "lumbar_flexion_error_deg_farthest" in m:
         lines.append(
             "sum of six lumbar levels' flexion: "
-            f"{m['lumbar_flexion_error_deg_farthest']:.2f} deg off where bent most, "
-            f"{m['lumbar_flexion_error_deg_rms']:.2f} RMS"
+            f"{m['lumbar_flexion_error_deg_rms']:.2f} deg RMS off; up to "
+            f"{m['lumbar_flexion_error_deg_farthest']:.2f} on average of the frames "
+            "that are bent most"
         )
     stages = ", ".join(
         f"{name.removeprefix('seconds_')} {value:.0f} s"

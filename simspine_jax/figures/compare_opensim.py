@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simspine_jax.evaluation.ik_comparison import Comparison
-from simspine_jax.io.atomic import atomic_path
+from simspine_jax.figures import saving
 
 _OURS, _OPENSIM = "C0", "C1"
 _LEAST_DEG = 1e-3  # smaller differences are drawn here
@@ -31,8 +31,7 @@ def save(path: str | os.PathLike[str], comparisons: Sequence[Comparison]) -> Non
         _angles(row[2], comparison)
     for axes in grid[:, 0]:
         axes.yaxis.set_major_formatter("{x:g}")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    saving.save(path, figure)
 
 
 def _ratio(axes: Axes, comparison: Comparison) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from simspine_jax.io.atomic import atomic_path
+from simspine_jax.figures import saving
 
 
 def save(
@@ -37,5 +37,4 @@ def save(
         axes.set_xlabel("frames in the trial")
         axes.grid(True, which="major", color="0.9")
         axes.legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    saving.save(path, figure, dpi=130)

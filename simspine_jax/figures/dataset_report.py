@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def make(
         angles: Of its motion.
         rms_mm: Marker error of each sequence, by name, mm.
     """
-    figure = plt.figure(figsize=(13, 7.5), layout="constrained")
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[1.6, 1], width_ratios=[1, 1, 0.8])
     _person(figure.add_subplot(grid[0, 0]), markers)
     _spines(figure.add_subplot(grid[0, 1]), markers)
@@ -98,7 +98,7 @@ def _spines(axes: Axes, markers: MarkerTrajectory) -> None:
     if len(whole):
         chain = spine_in_side_view(markers)
         picks = np.unique(np.linspace(0, len(whole) - 1, _SHOWN).astype(int))
-        shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(picks)))
+        shades = colormaps["viridis"](np.linspace(0, 0.9, len(picks)))
         for pick, shade in zip(whole[picks], shades, strict=True):
             time = markers.times_s[pick]
             axes.plot(*chain[pick].T, "-o", color=shade, ms=4, label=f"{time:.2f} s")

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from simspine_jax.body import spine_markers
 from simspine_jax.body.kinematics import BodyPoses
 from simspine_jax.body.model import Model
-from simspine_jax.figures import ik_curves, skeleton_panel
+from simspine_jax.figures import ik_curves, saving, skeleton_panel
 from simspine_jax.figures.skeleton_panel import Skeleton
 from simspine_jax.fitting import replay
 from simspine_jax.fitting.ik_report import IkReport
-from simspine_jax.io.atomic import atomic_path
 from simspine_jax.types import MarkerTrajectory, Motion
 
 # Greys and colours that differ in lightness too, so that they survive a photocopy.
@@ -54,8 +53,7 @@ def draw(
         covariance: ``IkSolution.covariance``, for the 95 % intervals of the angles.
     """
     figure = make(model, trajectory, motion, report, titles, poses, covariance)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    saving.save(path, figure)
 
 
 def make(

@@ -13,10 +13,9 @@ from simspine_jax.body import spine_markers
 from simspine_jax.body.kinematics import BodyPoses
 from simspine_jax.body.model import Model
 from simspine_jax.cameras import pinhole, world_axes
-from simspine_jax.figures import skeleton_panel
+from simspine_jax.figures import saving, skeleton_panel
 from simspine_jax.figures.skeleton_panel import Skeleton
 from simspine_jax.fitting import replay
-from simspine_jax.io.atomic import atomic_path
 from simspine_jax.types import CameraRig, Detections2D
 
 _MARGIN = 0.1  # around the person, of its size
@@ -46,8 +45,7 @@ class Views:
 def save(path: str | os.PathLike[str], *args, **kwargs) -> None:
     """Draws ``make`` and saves it as a PNG file, whole or not at all."""
     figure = make(*args, **kwargs)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    saving.save(path, figure, dpi=100)
 
 
 def make(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -90,9 +89,8 @@ def make(
             lack some.
     """
     height = max(4.5, 1.8 + 0.27 * len(rows))
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(12.5, height), layout="constrained", width_ratios=(1.5, 1)
-    )
+    figure = Figure(figsize=(12.5, height), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     figure.suptitle(title)
     _factors(left, rows)
     _errors(right, rms_mm)

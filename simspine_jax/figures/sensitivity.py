@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from simspine_jax.evaluation import ik_sensitivity
 from simspine_jax.evaluation.ik_information import PARTS
 from simspine_jax.evaluation.ik_sensitivity import Change, Sensitivity, sd_text
-from simspine_jax.io.atomic import atomic_path
+from simspine_jax.figures import saving
 
 _DARK, _PALE = "#303030", "#d9d9d9"
 _SMALL, _PLAIN, _LARGE = 5.5, 6.5, 7.5  # points, at the printed width of 190 mm
@@ -23,8 +23,7 @@ _ROW, _COLUMN = 0.135, 0.14  # inches, of the heat map
 def save(path: str | os.PathLike[str], found: Sensitivity) -> None:
     """Draws the figure into a PNG file, whole or not at all."""
     figure = make(found)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=300)
+    saving.save(path, figure, dpi=300)
 
 
 def make(found: Sensitivity) -> Figure:

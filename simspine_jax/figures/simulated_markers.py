@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from simspine_jax.body import spine_markers
 from simspine_jax.body.kinematics import BodyPoses
 from simspine_jax.body.model import Model
-from simspine_jax.figures import skeleton_panel
+from simspine_jax.figures import saving, skeleton_panel
 from simspine_jax.figures.ik_report import frames_shown
 from simspine_jax.figures.skeleton_panel import Skeleton
 from simspine_jax.fitting import replay
-from simspine_jax.io.atomic import atomic_path
 from simspine_jax.skeletons import simspine
 
 _SHOWN = ("Hip", "Spine_02", "Spine_04", "Neck", "Head")
@@ -62,8 +61,7 @@ def draw(
     if spine is not None:
         heights, above = parts[1].subplots(1, 2, width_ratios=(1.6, 1))
         _draw_paths(heights, above, times_s, spine)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    saving.save(path, figure)
 
 
 def _draw_poses(

@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from simspine_jax.cameras import pinhole
 from simspine_jax.cameras.triangulation import Triangulation
 from simspine_jax.evaluation.triangulation_summary import Summary
-from simspine_jax.io.atomic import atomic_path
+from simspine_jax.figures import saving
 from simspine_jax.types import CameraRig, Detections2D
 
 _SEEN, _FOUND, _LEFT_OUT = "#f2b134", "#1f4e9e", "#c0392b"
@@ -24,9 +23,7 @@ _MARGIN = 0.15  # around the person, of its size
 def save(path: str | os.PathLike[str], *args, **kwargs) -> None:
     """Draws ``make`` and saves it as a PNG file, whole or not at all."""
     figure = make(*args, **kwargs)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    plt.close(figure)
+    saving.save(path, figure)
 
 
 def make(
@@ -50,7 +47,7 @@ def make(
         frame: Which frame.
     """
     count = len(rig.names)
-    figure = plt.figure(figsize=(max(12, 3.2 * count), 8), layout="constrained")
+    figure = Figure(figsize=(max(12, 3.2 * count), 8), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.6])
     upper, lower = parts
     left, right = upper.subplots(1, 2)
