@@ -27,8 +27,9 @@ LICENCES: dict[str, str] = {
     POSE2SIM: "Capture of Pose2Sim's demonstration: BSD 3-Clause License.",
     OWN_CAPTURE: "Made from a capture of the user's own, whose terms hold for it.",
     DERIVED_HUMAN36M: (
-        "Labels of the spine derived from Human3.6M: for use under Human3.6M's licence "
-        "only; its own poses are not in here but for what joins the spine to them."
+        "Derived from Human3.6M: for use under Human3.6M's licence only; spine "
+        "keypoints and joint coordinates of a model that was fitted to its poses, none "
+        "of which are in here."
     ),
 }
 
