@@ -64,6 +64,9 @@ def get_config(arg: str = "") -> ConfigDict:
     # Lumbar levels that may leave the model's rhythm, by this SD in degrees (0 keeps
     # the rhythm); share of the neck's rotation that C7-C1 take (0: none).
     config.spine = ConfigDict({"rhythm_sd_deg": 0.0, "cervical_share": 0.0})
+    # SD (degrees) of the sum of the lumbar levels, and of the neck, about the model's
+    # default, in the fit; keeps wrong points from bending the spine round. 0 is none.
+    config.posture_sd_deg = 45.0
     # Prior along time for the fit: acceleration, velocity or none.
     config.smooth = "acceleration" if arg in ("", "ramp") else "none"
     config.float64_points = arg in ("", "ramp", "tiny")  # else single precision

@@ -69,14 +69,16 @@ def check(config: Any) -> Setup:
         )
     if not 0 <= config.share <= 1:
         raise ValueError(f"config.share is {config.share}; it must be 0 to 1")
-    if config.cutoff_hz < 0:
-        raise ValueError(f"config.cutoff_hz is {config.cutoff_hz}; 0 is no low-pass")
+    for name in ("cutoff_hz", "posture_sd_deg"):
+        if config[name] < 0:
+            raise ValueError(f"config.{name} is {config[name]}; it must be 0 or more")
     smooth = None if config.smooth == "none" else Smoothness(of=config.smooth)
     return Setup(
         ReconstructionOptions(
             triangulation=TriangulationOptions(float64=config.float64_points),
             ik=IkOptions(smooth=smooth),
             rhythm_sd_deg=spine.rhythm_sd_deg,
+            posture_sd_deg=config.posture_sd_deg,
         ),
         FinishOptions(
             share=config.share,

@@ -5,6 +5,7 @@ and without measured lengths: what is the same in all frames separates from what
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ _ROUNDS = 10  # of noise estimates and new searches of the poses
 _SEARCHES = 3
 _SAME_NOISE = 0.03  # relative
 _ROUGH, _FINE = 0.1, 1e-3  # tolerances of a solve
+# A person who is bent is so in all frames, which are not so many proofs against it.
+_POSTURES = 3
 _BETTER = 0.003  # share by which another pose must fit better
 
 
@@ -77,7 +80,9 @@ def calibrate(
         calibration_setup.unknowns_of(problem, plan, first.q),
     )
     solution, noise = _alternate(model, plan, problem, chosen, tasks, state, options)
-    covariance = calibration_solve.posterior(problem, solution.state, noise.shared)[0]
+    covariance = calibration_solve.posterior(
+        _weighed(problem, noise), solution.state, noise.shared
+    )[0]
     return _result(model, plan, problem, chosen, first, solution, noise, covariance)
 
 
@@ -108,7 +113,7 @@ def _alternate(
     for _ in range(_ROUNDS):
         fine = settled or searches >= _SEARCHES
         solution = calibration_solve.solve(
-            problem, state, noise.shared, _FINE if fine else _ROUGH
+            _weighed(problem, noise), state, noise.shared, _FINE if fine else _ROUGH
         )
         state, steps = solution.state, steps + solution.steps
         found = _estimated(problem, chosen, solution, noise, options)
@@ -118,7 +123,7 @@ def _alternate(
         noise = found
         settled = same or searches == 0
         if settled and searches < _SEARCHES:
-            better = _searched(model, plan, problem, chosen, tasks, solution)
+            better = _searched(model, plan, problem, chosen, tasks, solution, noise)
             searches += 1
             settled = better is None and same
             state = state if better is None else better
@@ -134,13 +139,21 @@ def _estimated(
 ) -> _Noise:
     noise_m, together = options.noise_m, options.frames_as_one
     if noise_m is None:
-        used = calibration_solve.posterior(problem, solution.state, noise.shared)[1]
+        used = calibration_solve.posterior(
+            _weighed(problem, noise), solution.state, noise.shared
+        )[1]
         noise_m = calibration_noise.noise_of(problem, solution.points, used)
     if together is None:
         together = calibration_noise.frames_as_one(
             problem, solution.points, chosen.trial
         )
     return _Noise(noise_m, together)
+
+
+def _weighed(problem: Problem, noise: _Noise) -> Problem:
+    """Returns the problem where all frames count as a few postures at most."""
+    share = min(1 / noise.frames_as_one, _POSTURES / len(problem.points))
+    return replace(problem, posture=problem.posture * share**0.5)
 
 
 def _searched(
@@ -150,6 +163,7 @@ def _searched(
     chosen: Chosen,
     tasks: IkTasks | None,
     solution: Solution,
+    noise: _Noise,
 ) -> State | None:
     """Fits the poses anew with the calibrated model; None if no frame gains."""
     calibrated = calibration_setup.calibrated(model, plan, problem, solution.state)
@@ -158,8 +172,11 @@ def _searched(
         x=calibration_setup.unknowns_of(problem, plan, again.q)
     )
     points = calibration_problem.linearise(problem, other).points
-    missed = lambda p: (problem.weight * ((p - problem.points) ** 2).sum(axis=2)).sum(1)
-    gains = missed(points) < (1 - _BETTER) * missed(solution.points)
+    cost = lambda points, x: calibration_problem.frame_costs(
+        _weighed(problem, noise), points, x, noise.shared
+    )
+    before = cost(solution.points, solution.state.x)
+    gains = cost(points, other.x) < (1 - _BETTER) * before
     if not gains.any():
         return None
     return other._replace(x=np.where(gains[:, None], other.x, solution.state.x))

@@ -24,6 +24,10 @@ class CalibrationOptions:
         shape_sd: Prior SD, beyond that of the survey's people, of each segment.
         size_sd: Prior SD, beyond the survey's, of the common size; take 0.2 for
             people that may be children.
+        posture_sd_deg: SD of the total lumbar angles and of the neck's about their
+            defaults, degrees; all frames together count as three at most, since one
+            posture may last. Take 10 where no marker is on the spine. 0 or None for
+            no such prior. Inverse kinematics never has it.
         fixed_markers: Markers whose offsets stay as the model has them.
         fixed_segments: Segments that keep the size that the model has.
         loss: Of the marker distances; None for least squares.
@@ -32,13 +36,14 @@ class CalibrationOptions:
         ValueError: A value out of its range.
     """
 
-    frames: int = 200
+    frames: int = 128
     noise_m: float | None = None
     frames_as_one: float | None = None
     offset_sd_m: float = 0.02
     symmetry_sd: float = 0.01
     shape_sd: float = 0.01
     size_sd: float = 0.0
+    posture_sd_deg: float | None = 20.0
     fixed_markers: tuple[str, ...] = ()
     fixed_segments: tuple[str, ...] = ()
     loss: RobustLoss | None = None
@@ -56,6 +61,10 @@ class CalibrationOptions:
                 raise ValueError(
                     f"{name} must not be negative; it is {getattr(self, name)}"
                 )
+        if self.posture_sd_deg is not None and not 0 <= self.posture_sd_deg < np.inf:
+            raise ValueError(
+                f"posture_sd_deg must not be negative; it is {self.posture_sd_deg}"
+            )
         if self.noise_m is not None and not 0 < self.noise_m < np.inf:
             raise ValueError(f"noise_m must be positive; it is {self.noise_m}")
         if self.frames_as_one is not None and not 1 <= self.frames_as_one < np.inf:

@@ -7,8 +7,10 @@ of the markers from their scaled places, m, in body frames. Minus the log poster
 
     1/2 sum_tm w / sigma^2 |p_m(x_t, s, o) - observed|^2
       + 1/2 (s - mean)^T P (s - mean) + 1/2 |o|^2 / offset_sd^2
+      + 1/2 sum_t |G (x_t - x_0)|^2
 
-and poses have no prior but their limits.
+with x_0 the default pose and G the posture prior (``calibration_posture``); poses
+have no other prior but their limits.
 
 The derivative in the segments needs no tracing: at a given pose a marker's place is
 affine in the scale factors (``scale_model``), so that a difference of two places is
@@ -32,7 +34,7 @@ from simspine_jax.core.robust import RobustLoss
 from simspine_jax.fitting import ik_problem
 from simspine_jax.types import Array
 
-_BUCKET = 128  # frames are padded to a multiple, so that few shapes are compiled
+_BUCKET = 64  # frames are padded to a multiple, so that few shapes are compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,9 @@ class Problem:
         mean: Of the log ratios. Shape [S].
         precision: Of the log ratios, an inverse covariance. Shape [S, S].
         offset_precision: Of each shift, 1/m^2. Shape [M].
+        neutral: Default of the unknowns. Shape [n].
+        posture: Rows over their SDs, for each used frame; none without a posture
+            prior. Shape [r, n].
         loss: Of the marker distances; None for least squares.
     """
 
@@ -65,6 +70,8 @@ class Problem:
     mean: np.ndarray
     precision: np.ndarray
     offset_precision: np.ndarray
+    neutral: np.ndarray
+    posture: np.ndarray
     loss: RobustLoss | None = None
 
 
@@ -128,16 +135,21 @@ def linearise(problem: Problem, state: State) -> Linearised:
 
 
 def frame_costs(
-    problem: Problem, points: Float[np.ndarray, "t m 3"], noise_m: float
+    problem: Problem,
+    points: Float[np.ndarray, "t m 3"],
+    x: Float[np.ndarray, "t n"],
+    noise_m: float,
 ) -> Float[np.ndarray, " t"]:
-    """Returns each frame's part of minus the log posterior."""
+    """Returns each frame's part of minus the log posterior, its posture's included."""
     square = ((points - problem.points) ** 2).sum(axis=2)
     rho = np.asarray(robust.apply(problem.loss, square)[0])
-    return 0.5 * (problem.weight * rho).sum(axis=1) / noise_m**2
+    away = (x - problem.neutral) @ problem.posture.T
+    missed = (problem.weight * rho).sum(axis=1) / noise_m**2
+    return 0.5 * (missed + (away**2).sum(axis=1))
 
 
 def prior_cost(problem: Problem, state: State) -> float:
-    """Returns the part of the prior in minus the log posterior."""
+    """Returns the part of the shared prior in minus the log posterior."""
     away = state.log_ratio - problem.mean
     moved = (problem.offset_precision[:, None] * state.shift**2).sum()
     return 0.5 * float(away @ problem.precision @ away + moved)

@@ -6,7 +6,12 @@ from jaxtyping import Float
 
 from simspine_jax.body import segments
 from simspine_jax.body.model import Model
-from simspine_jax.fitting import calibration_prior, calibration_problem, ik_prepare
+from simspine_jax.fitting import (
+    calibration_posture,
+    calibration_prior,
+    calibration_problem,
+    ik_prepare,
+)
 from simspine_jax.fitting.calibration_options import CalibrationOptions
 from simspine_jax.fitting.calibration_problem import Problem, State
 from simspine_jax.fitting.ik_prepare import Plan
@@ -64,6 +69,8 @@ def problem_of(
         mean=np.linalg.solve(precision, pull),
         precision=precision,
         offset_precision=np.where(still, _FIXED_SD, options.offset_sd_m) ** -2.0,
+        neutral=np.asarray(model.default_q, np.float64)[index],
+        posture=calibration_posture.rows(model, plan, options.posture_sd_deg),
         loss=options.loss,
     )
 

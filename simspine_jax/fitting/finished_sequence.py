@@ -51,12 +51,14 @@ class Finished:
         source: Where each keypoint is from, as ``spine_blend.SOURCES``. [T, 37].
         motion: Joint coordinates, rad and m.
         report: Diagnosis of the fit.
+        prior_dominated: Coordinates on which a task tells more than the markers.
     """
 
     markers: MarkerTrajectory
     source: np.ndarray
     motion: Motion
     report: IkReport
+    prior_dominated: tuple[str, ...]
 
     def quality(self) -> dict[str, Any]:
         """Returns the report of the sequence in numbers and names, as JSON has them."""
@@ -69,7 +71,6 @@ class Finished:
             )
             if share > 0
         }
-        held = [n for n, ratio in report.prior_ratio.items() if ratio > _DOMINATES]
         return {
             "frames": len(frames),
             "frames_without_markers": int((~frames).sum()),
@@ -79,7 +80,7 @@ class Finished:
             "violation_rate": float(np.mean(report.beyond_range)),
             "undetermined": list(report.undetermined),
             "unmoved": list(report.unmoved),
-            "prior_dominated": held,
+            "prior_dominated": list(self.prior_dominated),
             "keypoints": {
                 source: float((self.source == code).mean())
                 for code, source in enumerate(SOURCES)
@@ -147,8 +148,15 @@ def finish(
     markers = blended.markers
     if options.smoothing is not None:
         markers = spine_blend.filter_blended(markers, options.smoothing, options.compat)
+    # Ratios count tasks undivided; in the normalised objective the weights divide them.
+    scale = float(plan.weights.sum()) if plan.normalised else 1.0
+    held = [n for n, r in solution.prior_ratio.items() if r > _DOMINATES * scale]
     return Finished(
-        replace(markers, weight=None), blended.source, solution.motion, report
+        replace(markers, weight=None),
+        blended.source,
+        solution.motion,
+        report,
+        tuple(held),
     )
 
 

@@ -26,6 +26,7 @@ from simspine_jax.cameras.triangulation import (
 from simspine_jax.fitting import ik, ik_solution, lumbar_rhythm, merge
 from simspine_jax.fitting.ik import IkOptions
 from simspine_jax.fitting.ik_solution import IkSolution
+from simspine_jax.fitting.posture_tasks import posture_tasks
 from simspine_jax.types import CameraRig, Detections2D, IkTasks, MarkerTrajectory
 
 
@@ -38,7 +39,9 @@ class ReconstructionOptions:
         ik: Of the fit.
         rhythm_sd_deg: SD of the lumbar levels about the model's rhythm
             (``lumbar_rhythm``); 0 keeps the rhythm.
-        noise_m: Noise of a marker's component that this SD is weighed against, m.
+        posture_sd_deg: SD of the sum of the lumbar levels and of the neck about their
+            default (``posture_tasks``); 0 for no such tasks.
+        noise_m: Noise of a marker's component that these SDs are weighed against, m.
         body_sd_m: SD of a component of body markers known otherwise, m.
         least_valid: Sequences of which a smaller share of the seen keypoints could be
             triangulated are refused: cameras and detections do not belong together.
@@ -47,6 +50,7 @@ class ReconstructionOptions:
     triangulation: TriangulationOptions = field(default_factory=TriangulationOptions)
     ik: IkOptions = field(default_factory=IkOptions)
     rhythm_sd_deg: float = 0.0
+    posture_sd_deg: float = 45.0
     noise_m: float = 0.01
     body_sd_m: float = 0.005
     least_valid: float = 0.5
@@ -126,11 +130,14 @@ def fit(
     """
     options = options or ReconstructionOptions()
     trials = [one.markers for one in observed]
+    tasks = tasks or IkTasks(dict.fromkeys(trials[0].names, 1.0))
+    if options.posture_sd_deg:
+        near = posture_tasks(model, options.posture_sd_deg, options.noise_m)
+        tasks = replace(tasks, coordinate_tasks=(*tasks.coordinate_tasks, *near))
     if not options.rhythm_sd_deg:
         return model, _fits(model, trials, tasks, options)
     rhythm = spine_rhythm.with_rhythm_deviations(model)
     held = lumbar_rhythm.rhythm_tasks(rhythm, options.noise_m, options.rhythm_sd_deg)
-    tasks = tasks or IkTasks(dict.fromkeys(trials[0].names, 1.0))
     tasks = replace(tasks, coordinate_tasks=(*tasks.coordinate_tasks, *held))
     fits = _fits(rhythm.model, trials, tasks, options)
     return rhythm.plain, [lumbar_rhythm.actual_angles(rhythm, one) for one in fits]
