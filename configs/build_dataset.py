@@ -54,13 +54,16 @@ def get_config(arg: str = "") -> ConfigDict:
     # Lumbar flexion, in place of the action Waiting; 0 leaves that as it is.
     config.ramp_degrees = 60.0 if arg == "ramp" else 0.0
     # The generic model; None is Pose2Sim's. Its own markers and set-up, or the 37
-    # keypoints with SIMSPINE's weights.
+    # keypoints, each weighed by how surely annotators place it (its OKS sigma).
     config.model = placeholder(str)
     config.setup = placeholder(str)
     config.markers = "model" if arg == "" else "keypoints"
     # joint (scales, marker places and poses together), lengths (of segments) or none;
     # from so many sequences of each subject.
     config.scale = ConfigDict({"method": "joint", "sequences": 6})
+    # Of the marker distances in the fit and in joint scaling (Geman-McClure, at this
+    # scale, m); 0 is least squares.
+    config.loss = ConfigDict({"fit_m": 0.05, "scale_m": 0.05})
     # Lumbar levels that may leave the model's rhythm, by this SD in degrees (0 keeps
     # the rhythm); share of the neck's rotation that C7-C1 take (0: none).
     config.spine = ConfigDict({"rhythm_sd_deg": 0.0, "cervical_share": 0.0})

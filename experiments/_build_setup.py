@@ -10,6 +10,8 @@ from experiments._build_sources import Source
 from experiments._build_subjects import METHODS, Generic
 
 if TYPE_CHECKING:
+    from simspine_jax import RobustLoss
+    from simspine_jax.fitting.calibration_options import CalibrationOptions
     from simspine_jax.fitting.finished_sequence import FinishOptions
     from simspine_jax.fitting.reconstruction import ReconstructionOptions
 
@@ -30,11 +32,13 @@ class Setup:
         reconstruction: Up to the fit.
         finish: From the fit to keypoints.
         together: Sequences that are fitted at a time, at most.
+        calibration: Of the joint scaling.
     """
 
     reconstruction: "ReconstructionOptions"
     finish: "FinishOptions"
     together: int
+    calibration: "CalibrationOptions"
 
 
 def check(config: Any) -> Setup:
@@ -44,6 +48,7 @@ def check(config: Any) -> Setup:
         ValueError: One sentence says what is allowed.
     """
     from simspine_jax import IkOptions, Smoothness, TriangulationOptions
+    from simspine_jax.fitting.calibration_options import CalibrationOptions
     from simspine_jax.fitting.finished_sequence import FinishOptions
     from simspine_jax.fitting.reconstruction import ReconstructionOptions
     from simspine_jax.fitting.spine_blend_options import check_compat
@@ -76,7 +81,7 @@ def check(config: Any) -> Setup:
     return Setup(
         ReconstructionOptions(
             triangulation=TriangulationOptions(float64=config.float64_points),
-            ik=IkOptions(smooth=smooth),
+            ik=IkOptions(smooth=smooth, loss=_loss(config.loss.fit_m)),
             rhythm_sd_deg=spine.rhythm_sd_deg,
             posture_sd_deg=config.posture_sd_deg,
         ),
@@ -88,6 +93,7 @@ def check(config: Any) -> Setup:
             compat=config.compat or None,
         ),
         config.together,
+        CalibrationOptions(loss=_loss(config.loss.scale_m)),
     )
 
 
@@ -125,7 +131,7 @@ def generic(config: Any, folder: Path, processes: _processes.Processes) -> Gener
     model = sj.load_model(path)
     if config.markers == "keypoints":
         spine_markers.require_bodies(model)
-        tasks = simspine_tasks.published_tasks()
+        tasks = simspine_tasks.oks_tasks()
         model = spine_markers.with_keypoints(model)
     elif config.setup or not config.model:
         files.append(Path(config.setup) if config.setup else _fetched(_SETUP))
@@ -143,6 +149,12 @@ def publish(config: Any, scaled: Path, path: Path) -> None:
         osim_variants.write_variant(path, scaled, free_lumbar=True)
     else:
         atomic.write_text(path, scaled.read_text(encoding="utf-8"))
+
+
+def _loss(scale_m: float) -> "RobustLoss | None":
+    from simspine_jax import RobustLoss
+
+    return RobustLoss(kind="geman_mcclure", scale_m=scale_m) if scale_m else None
 
 
 def _fetched(name: str) -> Path:

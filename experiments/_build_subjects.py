@@ -15,6 +15,7 @@ from experiments._build_sources import Source, Take
 if TYPE_CHECKING:
     from simspine_jax import IkTasks, Model
     from simspine_jax.datasets.capture_folder import Recording
+    from simspine_jax.fitting.calibration_options import CalibrationOptions
     from simspine_jax.fitting.reconstruction import Observed, ReconstructionOptions
 
 
@@ -41,6 +42,7 @@ def scale(
     generic: Generic,
     config: Any,
     options: "ReconstructionOptions",
+    calibration: "CalibrationOptions",
     folder: Path,
 ) -> None:
     """Writes ``<subject>.osim`` and a table of its scales, ``<subject>.txt``.
@@ -55,6 +57,7 @@ def scale(
         generic: The model to scale.
         config: Fields ``method`` (joint, lengths or none) and ``sequences``.
         options: Of the reconstruction.
+        calibration: Of the joint scaling.
         folder: Where to.
 
     Raises:
@@ -72,7 +75,7 @@ def scale(
     else:
         observed, reasons = _observed(subject, takes, source, config.sequences, options)
         trials = [one.markers for one in observed]
-        model, text = _METHODS[config.method](model, trials, generic.tasks)
+        model, text = _METHODS[config.method](model, trials, generic.tasks, calibration)
     lacks = folder / f"{subject}.lacks"
     if reasons:
         atomic.write_text(lacks, "\n".join(reasons) + "\n")
@@ -154,19 +157,24 @@ def _first_readable(takes: list[Take], source: Source) -> "Recording | None":
     return None
 
 
-def _joint(model: "Model", trials: list[Any], tasks: "IkTasks") -> "tuple[Model, str]":
+def _joint(
+    model: "Model",
+    trials: list[Any],
+    tasks: "IkTasks",
+    options: "CalibrationOptions",
+) -> "tuple[Model, str]":
     from simspine_jax.fitting.calibration import calibrate
 
-    found = calibrate(model, trials, tasks)
+    found = calibrate(model, trials, tasks, options)
     return found.model, str(found)
 
 
 def _lengths(
-    model: "Model", trials: list[Any], tasks: "IkTasks"
+    model: "Model", trials: list[Any], tasks: "IkTasks", options: "CalibrationOptions"
 ) -> "tuple[Model, str]":
     from simspine_jax.fitting.segment_lengths import scale_by_lengths
 
-    del tasks
+    del tasks, options
     scaled, found = scale_by_lengths(model, trials)
     return scaled, found.to_text()
 

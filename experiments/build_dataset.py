@@ -104,7 +104,8 @@ def _scale(
         reason.unlink(missing_ok=True)
         try:
             _build_subjects.scale(
-                subject, source, generic, config.scale, setup.reconstruction, folder
+                *(subject, source, generic, config.scale),
+                *(setup.reconstruction, setup.calibration, folder),
             )
         except ValueError as error:
             atomic.write_text(reason, str(error) + "\n")
