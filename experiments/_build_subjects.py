@@ -4,7 +4,7 @@ The file is what the fits read, whichever process made it, so that a run that wa
 stopped goes on with the same numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +164,9 @@ def _joint(
     options: "CalibrationOptions",
 ) -> "tuple[Model, str]":
     from simspine_jax.fitting.calibration import calibrate
+    from simspine_jax.fitting.calibration_posture import usual_sd_deg
 
+    options = replace(options, posture_sd_deg=usual_sd_deg(trials[0].names))
     found = calibrate(model, trials, tasks, options)
     return found.model, str(found)
 

@@ -15,12 +15,15 @@ def calibrated(config: Any, trial: _trial.Trial) -> "Calibration | None":
     if not wanted:
         return None
     from simspine_jax.fitting.calibration import calibrate
+    from simspine_jax.fitting.calibration_options import CalibrationOptions
+    from simspine_jax.fitting.calibration_posture import usual_sd_deg
 
     _trial.say(
         "calibrating: scales, marker places and poses together "
         "(--config.calibrate=False takes the model as it is)"
     )
-    found = calibrate(trial.model, trial.trajectory, trial.tasks)
+    options = CalibrationOptions(posture_sd_deg=usual_sd_deg(trial.trajectory.names))
+    found = calibrate(trial.model, trial.trajectory, trial.tasks, options)
     _trial.say(
         f"marker RMS {1e3 * found.rms_before_m:.1f} mm before, "
         f"{1e3 * found.rms_after_m:.1f} mm after"

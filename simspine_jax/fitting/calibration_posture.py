@@ -22,6 +22,15 @@ ANGLES = (
     *((name,) for name in ("neck_flexion", "neck_bending", "neck_rotation")),
 )
 
+# SD of the posture, degrees, with markers on the spine and without.
+WITH_SPINE_DEG, WITHOUT_SPINE_DEG = 20.0, 10.0
+_ON_SPINE = ("Spine_01", "Spine_02", "Spine_03", "Spine_04", "Spine_05")
+
+
+def usual_sd_deg(names: tuple[str, ...]) -> float:
+    """Returns an SD that suits the markers: less where none of them is on the spine."""
+    return WITH_SPINE_DEG if set(_ON_SPINE) & set(names) else WITHOUT_SPINE_DEG
+
 
 def rows(model: Model, plan: Plan, sd_deg: float | None) -> Float[np.ndarray, "r n"]:
     """Returns what turns unknowns into angles over their SD.

@@ -121,3 +121,9 @@ def test_without_spine_markers_the_posture_stays_nearer_to_neutral(generic, bent
     free = _mean_flexion(generic, bent, OFF_SPINE, None)
     held = _mean_flexion(generic, bent, OFF_SPINE, 10.0)
     assert abs(held) < abs(free) - 2.0
+
+
+def test_trials_without_markers_on_the_spine_get_a_narrower_posture():
+    limbs = ("LHip", "RHip", "LShoulder", "Neck")
+    narrow = calibration_posture.usual_sd_deg(limbs)
+    assert narrow < calibration_posture.usual_sd_deg((*limbs, "Spine_03"))
