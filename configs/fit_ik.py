@@ -10,7 +10,7 @@ that set-up, which would hold the lumbar spine straight.
         --config.detections=c
     python -m experiments.fit_ik --config.model=a.osim --config.trc=b.trc
 
-Expected: marker RMS near 31 mm, within a minute on two cores. ``markers`` fits the
+Expected: marker RMS near 15 mm, within a minute on two cores. ``markers`` fits the
 markers that Pose2Sim triangulated from the same capture. ``tiny`` fits a few frames
 with few restarts, to see that everything runs; its fit is not the best one.
 """
@@ -34,6 +34,9 @@ def get_config(arg: str = "") -> ConfigDict:
     # Whether the model's scales and marker places are fitted to the trial first; None
     # is yes for the demo's model and no for yours.
     config.calibrate = placeholder(bool)
+    # SD (degrees) of the sum of the lumbar levels, and of the neck, about the default
+    # pose; 0 is no prior. None is 45 for the demo's model and 0 for yours.
+    config.posture_sd_deg = placeholder(float)
     config.ik.noise_m = placeholder(float)  # of a marker component; else estimated
     config.ik.covariance = True  # for the 95 % intervals
     # Prior along time: acceleration, velocity, or none (every frame alone, as OpenSim

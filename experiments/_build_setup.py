@@ -1,5 +1,6 @@
 """The choices of a data set, checked before any work, and the generic model."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,11 @@ def check(config: Any) -> Setup:
     _capture.require_choice(config, "smooth", ("acceleration", "velocity", "none"))
     _capture.require_choice(config.scale, "method", METHODS)
     check_compat(config.compat or None)
+    if config.setup and config.markers == "keypoints":
+        raise ValueError(
+            "config.setup is given with config.markers=keypoints, whose weights are "
+            "those of the keypoints; give config.markers=model"
+        )
     for name in config.formats:
         if name not in FORMATS:
             raise ValueError(
@@ -98,9 +104,11 @@ def check(config: Any) -> Setup:
 
 
 def settings(config: Any, source: Source) -> dict[str, Any]:
-    """Returns what the bytes of a sequence depend on."""
+    """Returns what the bytes of a sequence depend on, but for its detections."""
     plain = {k: v for k, v in config.to_dict().items() if k not in _ASIDE}
-    return {**plain, "source_settings": dict(source.settings)}
+    read = (*source.files, *(Path(f) for f in (config.model, config.setup) if f))
+    digests = {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in read}
+    return {**plain, "source_settings": dict(source.settings), "files": digests}
 
 
 def generic(config: Any, folder: Path, processes: _processes.Processes) -> Generic:

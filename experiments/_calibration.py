@@ -1,5 +1,6 @@
-"""Calibration of a trial's model before it is fitted."""
+"""Calibration of a trial's model before it is fitted, and its posture."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,8 @@ from experiments import _trial
 
 if TYPE_CHECKING:
     from simspine_jax.fitting.calibration_result import Calibration
+
+_POSTURE_SD_DEG, _NOISE_M = 45.0, 0.01
 
 
 def calibrated(config: Any, trial: _trial.Trial) -> "Calibration | None":
@@ -29,6 +32,31 @@ def calibrated(config: Any, trial: _trial.Trial) -> "Calibration | None":
         f"{1e3 * found.rms_after_m:.1f} mm after"
     )
     return found
+
+
+def held_upright(config: Any, trial: _trial.Trial) -> _trial.Trial:
+    """Adds weak tasks on trunk and neck for the demo's model, or where asked for.
+
+    Its markers tell little of the lumbar spine, which has no limits in the model.
+    """
+    sd_deg = config.posture_sd_deg
+    if sd_deg is None:
+        sd_deg = 0.0 if config.model else _POSTURE_SD_DEG
+    if not sd_deg or config.ik.objective != "normalised":
+        return trial
+    from simspine_jax import IkTasks
+    from simspine_jax.fitting.posture_tasks import posture_tasks
+
+    near = posture_tasks(trial.model, sd_deg, _NOISE_M)
+    if not near:
+        return trial
+    _trial.say(
+        f"posture lumbar levels in sum and neck within {sd_deg:g} degrees (SD) of "
+        "upright (--config.posture_sd_deg=0: no such prior)"
+    )
+    tasks = trial.tasks or IkTasks(dict.fromkeys(trial.trajectory.names, 1.0))
+    tasks = replace(tasks, coordinate_tasks=(*tasks.coordinate_tasks, *near))
+    return replace(trial, tasks=tasks)
 
 
 def write(

@@ -107,7 +107,7 @@ def detection_files(folder: Path) -> dict[tuple[str, str], Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
     found: dict[tuple[str, str], Path] = {}
-    for subject in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for subject in sorted(p for p in folder.glob("[!.]*") if p.is_dir()):
         for path in sorted(subject.iterdir()):
             if path.name.startswith(".") or not (
                 path.is_dir() or path.suffix.lower() in _SUFFIXES

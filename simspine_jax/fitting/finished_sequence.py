@@ -120,7 +120,7 @@ def finish(
     report = ik_report.make_report(
         plan, observed, solution.q, solution.prior_ratio, poses
     )
-    if report.rms_m > options.most_rms_m:
+    if not report.rms_m <= options.most_rms_m:
         raise ValueError(
             f"the fit failed: its markers are {1e3 * report.rms_m:.0f} mm (RMS) away "
             f"from the model, and {1e3 * options.most_rms_m:.0f} mm are allowed"

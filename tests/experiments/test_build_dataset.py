@@ -110,7 +110,7 @@ def test_it_goes_on_and_ends_with_the_same_bytes(run, monkeypatch):
 
 def test_formats_and_processes_change_no_sequence(run):
     config = built.small()
-    source = type("Source", (), {"settings": {}})()
+    source = type("Source", (), {"settings": {}, "files": ()})()
     one = _build_setup.settings(config, source)
     other = built.small(formats=("h5",), judged=0)
     assert _build_setup.settings(other, source) == one
@@ -130,6 +130,7 @@ def test_other_settings_are_refused_in_the_same_folder(run, monkeypatch):
         ({"together": 0}, "config.together is 0; it must be at least 1"),
         ({"cutoff_hz": -1.0}, "config.cutoff_hz is -1"),
         ({"compat": "2026"}, "compat must be 'simspine-2026'"),
+        ({"setup": "tasks.xml"}, "config.setup is given with config.markers=keypoints"),
         ({"smooth": "jerk"}, "config.smooth is 'jerk'"),
     ],
 )
