@@ -17,10 +17,13 @@ def calibrated(config: Any, trial: _trial.Trial) -> "Calibration | None":
     wanted = config.calibrate if config.calibrate is not None else not config.model
     if not wanted:
         return None
+    from simspine_jax.fitting import ik
     from simspine_jax.fitting.calibration import calibrate
     from simspine_jax.fitting.calibration_options import CalibrationOptions
     from simspine_jax.fitting.calibration_posture import usual_sd_deg
 
+    # Refuses markers that do not belong to the model, in the words of the fit.
+    ik.make_plan(trial.model, trial.trajectory.names, trial.tasks, ik.IkOptions())
     _trial.say(
         "calibrating: scales, marker places and poses together "
         "(--config.calibrate=False takes the model as it is)"

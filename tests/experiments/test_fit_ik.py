@@ -85,7 +85,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, model_path: Path, demo_trc: Pa
     workdir.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ik, "fit_ik", keeping)
-        fit_ik.main(tiny(trc=str(folder / "gap.trc")), workdir)
+        # With the model as it is in its file, which OpenSim reads as well.
+        plain = {"calibrate": False, "posture_sd_deg": 0.0}
+        fit_ik.main(tiny(trc=str(folder / "gap.trc"), **plain), workdir)
     return workdir, kept[0]
 
 
@@ -229,11 +231,16 @@ def from_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_detections_are_triangulated_and_fitted(from_views: Path, demo_trc: Path):
     points = {"markers.trc", "points.h5", "detections.h5"}
     written = {path.name for path in from_views.iterdir()}
-    assert written == FILES | points | {"overlay.png"}
+    calibration = {"calibrated.osim", "calibration.txt"}
+    assert written == FILES | points | calibration | {"overlay.png"}
     metrics = json.loads((from_views / "metrics.json").read_text())
     assert metrics["frames"] == 8
     assert metrics["markers"] == 21
-    assert 10 < metrics["marker_rms_mm"] < 60
+    before, after = (
+        metrics[f"calibration_rms_{when}_mm"] for when in ("before", "after")
+    )
+    assert 0 < after < before < 60
+    assert 0 < metrics["marker_rms_mm"] < before
     assert 5 < metrics["reprojection_px_mean"] < 20
     assert metrics["points_valid_fraction"] == 1
     manifest = json.loads((from_views / "manifest.json").read_text())
@@ -245,6 +252,15 @@ def test_detections_are_triangulated_and_fitted(from_views: Path, demo_trc: Path
     ankle = [t.names.index("RAnkle") for t in (mine, theirs)]
     gap = mine.points[:, ankle[0]] - np.asarray(theirs.points)[:8, ankle[1]]
     assert np.linalg.norm(gap, axis=-1).max() < 0.02
+
+
+def test_the_calibrated_model_gives_the_fitted_markers_back(from_views: Path):
+    model = sj.load_model(from_views / "calibrated.osim")
+    motion = sj.read_mot(from_views / "motion.mot", model)
+    fitted = sj.read_trc(from_views / "markers_fitted.trc")
+    placed = np.asarray(sj.marker_positions(model, motion.q))
+    assert model.marker_names == fitted.names
+    np.testing.assert_allclose(placed, fitted.points, atol=1e-6)
 
 
 def test_the_fit_is_to_the_written_markers(from_views: Path):
