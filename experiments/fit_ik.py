@@ -52,10 +52,10 @@ def _fit(config: Any, workdir: Path) -> None:
     )
     trial = _trial.load(config, _observer(config))
     read = time.monotonic()
+    trial = _calibration.held_upright(config, trial)
     calibration = _calibration.calibrated(config, trial)
     if calibration is not None:
         trial = replace(trial, model=calibration.model)
-    trial = _calibration.held_upright(config, trial)
     model, trajectory = trial.model, trial.trajectory
     plan = ik.make_plan(model, trajectory.names, trial.tasks, options)
     _trial.say(f"time    {_in_time(options.smooth)}")

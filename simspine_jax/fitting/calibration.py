@@ -54,7 +54,8 @@ def calibrate(
         model: With the bodies of the full-body model, scaled or not: only a start.
         trajectory: One trial, or several of the same person.
         tasks: Marker weights, which are taken as inverse variances; coordinate tasks
-            are left out. None for every marker that is shared, with weight 1.
+            only guide the search for poses. None for every marker that is shared,
+            with weight 1.
         options: See ``CalibrationOptions``.
 
     Returns:
@@ -69,9 +70,9 @@ def calibrate(
     """
     options = options or CalibrationOptions()
     trials = [trajectory] if isinstance(trajectory, MarkerTrajectory) else trajectory
-    tasks = None if tasks is None else tasks.without_coordinate_tasks()
-    chosen = calibration_frames.choose(model, trials, tasks, options.frames)
-    plan = ik.make_plan(model, chosen.trajectory.names, tasks, ik.IkOptions())
+    weights = None if tasks is None else tasks.without_coordinate_tasks()
+    chosen = calibration_frames.choose(model, trials, weights, options.frames)
+    plan = ik.make_plan(model, chosen.trajectory.names, weights, ik.IkOptions())
     problem = calibration_setup.problem_of(model, plan, chosen.trajectory, options)
     first = ik.fit_ik(model, chosen.trajectory, tasks)
     state = State(
