@@ -97,7 +97,8 @@ def solve(
         guess = problem_of.frame_costs(problem, ahead, trial.x, noise_m)
         prior = problem_of.prior_cost(problem, trial)
         predicted = here - guess.sum() - prior
-        if predicted < tolerance and damping < 1.0:
+        # Below zero it is no convergence: limits cut the step short.
+        if abs(predicted) < tolerance and damping < 1.0:
             return Solution(state, at.points, here, step, CONVERGED)
         there = problem_of.linearise(problem, trial)
         found = problem_of.frame_costs(problem, there.points, trial.x, noise_m)
